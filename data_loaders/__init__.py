@@ -1,0 +1,1 @@
+"""Data sets: drawn ones (artificial), and in time downloaded ones."""

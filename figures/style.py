@@ -1,0 +1,38 @@
+"""One style for all figures: readable without colour vision, in grey, and at column width."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg")
+
+# Okabe and Ito's palette, distinct for all common forms of colour vision; each network also has
+# its own line style, each class its own marker, so that nothing depends on colour.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "standard": {"color": "#000000", "linestyle": "-", "linewidth": 1.8},
+    "noise": {"color": "#0072B2", "linestyle": ":", "linewidth": 1.8},
+    "adversarial": {"color": "#D55E00", "linestyle": "--", "linewidth": 1.8},
+}
+CLASSES: dict[int, dict[str, Any]] = {
+    1: {"color": "#E69F00", "marker": "o", "label": "label +1"},
+    -1: {"color": "#56B4E9", "marker": "^", "label": "label −1"},
+}
+
+RC: dict[Any, Any] = {
+    "font.size": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+}
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write the figure as PNG (200 dots per inch) and PDF beside each other."""
+    paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
+    for path in paths:
+        figure.savefig(path, dpi=200, metadata={"Creator": None} if path.suffix == ".pdf" else None)
+    return paths

@@ -1,0 +1,115 @@
+"""Validation at public entry. Each check names the value, what was expected, what came, what to do.
+
+Array checks cost one pass over the array and hold no temporary of its size.
+"""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from reflfap.backend import Array, Namespace, namespace
+from reflfap.errors import NonFiniteError, refuse
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """`value` as an int, at least `least`; floats and booleans are refused."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        refuse(name, "a whole number", repr(value), "give an integer")
+    number: int = int(value)
+    if number < least:
+        refuse(name, f"at least {least}", number, "give a larger number")
+    return number
+
+
+def real_number(name: str, value: Any, low: float, high: float, closed: str = "[]") -> float:
+    """`value` as a finite float in the interval; `closed` is its pair of brackets, e.g. "(]"."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        refuse(name, "a number", repr(value), "give a real number")
+    above = low <= number if closed[0] == "[" else low < number
+    below = number <= high if closed[1] == "]" else number < high
+    if not (math.isfinite(number) and above and below):
+        interval = f"{closed[0]}{low:g}, {high:g}{closed[1]}"
+        refuse(name, f"a finite number in {interval}", number, "choose a value inside it")
+    return number
+
+
+def choice(name: str, value: str, choices: Collection[str]) -> str:
+    """`value` if it is one of `choices`."""
+    if value not in choices:
+        refuse(name, "one of " + ", ".join(sorted(choices)), repr(value), "choose one of these")
+    return value
+
+
+def hidden_units(m: Any, name: str = "hidden") -> int:
+    """The number of hidden units, even and positive: half of the output weights are negative."""
+    m = whole_number(name, m, least=2)
+    if m % 2:
+        refuse(name, "an even number", m, f"use {m + 1}: half of the units get -1/sqrt(m)")
+    return m
+
+
+def leaky_slope(slope: Any) -> float:
+    """The leaky slope gamma in (0, 1)."""
+    return real_number("slope", slope, 0.0, 1.0, closed="()")
+
+
+def matrix(name: str, x: Array) -> Namespace:
+    """The namespace of `x`, a finite floating-point array of two non-empty dimensions."""
+    xp = floating(name, x, ndim=2)
+    if not (bool(xp.isfinite(xp.max(x))) and bool(xp.isfinite(xp.min(x)))):
+        refuse(name, "finite numbers", "NaN or infinity", "clean the data first")
+    return xp
+
+
+def floating(name: str, x: Array, ndim: int) -> Namespace:
+    """The namespace of `x`, a non-empty float32 or float64 array with `ndim` dimensions."""
+    xp = namespace(x)
+    if x.dtype not in (xp.float32, xp.float64):
+        refuse(name, "float32 or float64", x.dtype, "convert it with x.astype(numpy.float32)")
+    if x.ndim != ndim:
+        refuse(name, f"{ndim} dimension(s)", f"shape {tuple(x.shape)}", "reshape it")
+    if 0 in x.shape:
+        refuse(name, "no empty dimension", f"shape {tuple(x.shape)}", "give at least one sample")
+    return xp
+
+
+def samples_and_targets(x: Array, target: Array) -> Namespace:
+    """The namespace of samples x (N, d) and one target for each, (N,)."""
+    xp = matrix("x", x)
+    namespace(x, target)
+    if tuple(target.shape) != (x.shape[0],):
+        got = f"shape {tuple(target.shape)}"
+        refuse("y", f"shape ({x.shape[0]},)", got, "give one label for each sample")
+    return xp
+
+
+def samples_and_labels(x: Array, y: Array, dim: int | None = None) -> Namespace:
+    """The namespace of samples x (N, d) and labels y (N,), +1 or -1, of one dtype."""
+    xp = samples_and_targets(x, y)
+    if dim is not None and x.shape[1] != dim:
+        refuse("x", f"{dim} columns as the network has inputs", x.shape[1], "use matching data")
+    if y.dtype != x.dtype:
+        refuse("y", f"dtype {x.dtype} as x", y.dtype, "convert one of the two")
+    if not bool(xp.all(xp.abs(y) == 1)):
+        refuse("y", "labels +1 and -1", "other values", "map the two classes to +1 and -1")
+    return xp
+
+
+def finite_or_raise(values: Array, what: str, when: str, index: Array | None = None) -> None:
+    """Raise NonFiniteError naming `what`, `when` and the first bad sample of `values` (N,).
+
+    `index` (N,) gives the samples' own numbers where they are not 0 to N-1.
+    """
+    xp = namespace(values)
+    if bool(xp.all(xp.isfinite(values))):
+        return
+    first = int(xp.argmin(xp.astype(xp.isfinite(values), xp.int64)))
+    sample = first if index is None else int(index[first])
+    raise NonFiniteError(
+        f"{what}: expected finite values, got {float(values[first])} for sample {sample} "
+        f"at {when}; lower the learning rate, or check the data and the initial weights"
+    )

@@ -1,0 +1,145 @@
+"""What defines a run: frozen dataclasses, canonical JSON, and the run id that hashes it.
+
+This module imports no mathematics. Only what can change a number belongs to a config: device,
+thread count and paths do not.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+from reflfap import checks
+from reflfap.errors import refuse
+
+VARIANTS = {
+    "l2": ("released",),
+    "linf": ("rescale", "sign"),
+    "l0": ("released", "tracked"),
+}
+"""The attacks of (P2) by norm; the first of each is the released one and the default."""
+
+RELEASED_STEPS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtificialConfig:
+    """One cell of E1: standard, noise and adversarial networks on artificial data."""
+
+    dim: int = 10_000
+    """input dimension d"""
+    hidden: int = 1_000
+    """hidden units m, even"""
+    n: int = 1_000
+    """natural samples N"""
+    n_adv: int = 10_000
+    """noise samples, and attacked noise samples, N_adv"""
+    norm: Literal["l0", "l2", "linf"] = "l2"
+    """norm that limits a perturbation"""
+    epsilon: float | None = None
+    """size of a perturbation: l2, linf its norm; l0 the ratio of pixels that may change.
+    Default: l2 0.78 sqrt(dim/10000), linf 0.03, l0 0.05"""
+    data: Literal["uniform", "gauss"] = "uniform"
+    """natural data and noise: uniform on [-1, 1]^d, or standard Gaussian"""
+    slope: float = 0.01
+    """slope gamma of the leaky ReLU, between 0 and 1"""
+    loss: Literal["exponential", "logistic"] = "exponential"
+    """training loss"""
+    trainer: Literal["gd"] = "gd"
+    """gd: gradient descent as released"""
+    epochs: int = 100_000
+    """epochs of gradient descent"""
+    attack_steps: int | None = None
+    """steps of the attack. Default: 100; l0 takes one step a pixel, and no other number"""
+    variant: str | None = None
+    """variant of the attack: linf rescale (released) or sign; l0 released or tracked"""
+    seed: int = 0
+    """seed of all random numbers"""
+    dtype: Literal["float32", "float64"] = "float32"
+    """precision of the arrays"""
+
+    def __post_init__(self) -> None:
+        checks.hidden_units(self.hidden)
+        for name, least in (("dim", 1), ("n", 1), ("n_adv", 1), ("epochs", 1), ("seed", 0)):
+            checks.whole_number(name, getattr(self, name), least)
+        for name, choices in _CHOICES.items():
+            checks.choice(name, getattr(self, name), choices)
+        self._set("slope", checks.leaky_slope(self.slope))
+        self._resolve_attack()
+
+    def _resolve_attack(self) -> None:
+        """Replace None by the default it stands for, so that equal runs have equal ids."""
+        default = {"l2": 0.78 * math.sqrt(self.dim / 10_000), "linf": 0.03, "l0": 0.05}[self.norm]
+        epsilon = default if self.epsilon is None else self.epsilon
+        top, closed = (1.0, "(]") if self.norm == "l0" else (math.inf, "[)")
+        self._set("epsilon", checks.real_number("epsilon", epsilon, 0.0, top, closed))
+        variants = VARIANTS[self.norm]
+        self._set("variant", checks.choice("variant", self.variant or variants[0], variants))
+        steps = RELEASED_STEPS if self.norm != "l0" else self.pixels
+        if self.attack_steps is None:
+            self._set("attack_steps", steps)
+        checks.whole_number("attack_steps", self.attack_steps, 0)
+        if self.norm == "l0" and self.attack_steps != steps:
+            got, remedy = self.attack_steps, "leave it out and choose --epsilon"
+            refuse("attack_steps", f"{steps}, one step a pixel", got, remedy)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
+
+    @property
+    def pixels(self) -> int:
+        """d_delta, the number of entries that an l0 attack with this epsilon may change."""
+        return max(1, round(self.size * self.dim))
+
+    @property
+    def size(self) -> float:
+        """epsilon, which is never None once the config exists."""
+        return cast(float, self.epsilon)
+
+    @property
+    def steps(self) -> int:
+        """attack_steps, which is never None once the config exists."""
+        return cast(int, self.attack_steps)
+
+    @property
+    def experiment(self) -> str:
+        return "artificial"
+
+
+_CHOICES = {
+    "norm": VARIANTS,
+    "data": ("uniform", "gauss"),
+    "loss": ("exponential", "logistic"),
+    "trainer": ("gd",),
+    "dtype": ("float32", "float64"),
+}
+
+
+def canonical_json(config: ArtificialConfig) -> str:
+    """The config as JSON with sorted keys and no spaces; equal configs give equal text.
+
+    Checked by test_config.py::test_equal_configs_have_equal_ids.
+    """
+    content = {"experiment": config.experiment, **asdict(config)}
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def run_id(config_json: str) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON.
+
+    Checked by test_config.py::test_equal_configs_have_equal_ids.
+    """
+    return hashlib.sha256(config_json.encode()).hexdigest()[:16]
+
+
+def from_json(config_json: str) -> ArtificialConfig:
+    """The config that `canonical_json` wrote; InputError for anything else."""
+    try:
+        content = json.loads(config_json)
+        if content.pop("experiment") != "artificial":
+            raise KeyError("experiment")
+        config = ArtificialConfig(**content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        refuse("config_json", "the JSON of an artificial run", config_json[:200], f"({error})")
+    return config

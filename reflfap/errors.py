@@ -1,0 +1,32 @@
+"""Every error that reflfap raises on purpose, and the one form of their messages."""
+
+from typing import NoReturn
+
+
+class ReflfapError(Exception):
+    """Anything that reflfap refuses or cannot do; the message says what to do next."""
+
+
+class InputError(ReflfapError, ValueError):
+    """A value given by the caller is not usable."""
+
+
+class BackendError(InputError):
+    """Arrays of different libraries were mixed, or the device asked for is not there."""
+
+
+class NonFiniteError(ReflfapError, ArithmeticError):
+    """A computation left the finite numbers; names the step, and the sample where there is one."""
+
+
+class StoreError(ReflfapError):
+    """A result or a checkpoint cannot be written or read."""
+
+
+class DamagedFileError(StoreError):
+    """A file is truncated, altered, foreign, or of another schema."""
+
+
+def refuse(name: str, expected: str, got: object, remedy: str) -> NoReturn:
+    """Raise InputError in the one form: name, expected, got, what to do."""
+    raise InputError(f"{name}: expected {expected}, got {got}; {remedy}")

@@ -1,0 +1,1 @@
+"""Experiments: they compute, and leave input, output and progress to the caller."""

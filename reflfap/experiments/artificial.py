@@ -1,0 +1,146 @@
+"""E1, one cell: does a network trained only on perturbed noise classify natural data?
+
+The standard network learns natural samples with random labels. Noise with random targets is drawn
+and perturbed against the standard network. The noise network learns the plain noise, the
+adversarial network the perturbed noise; neither sees a natural sample or a natural label.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from data_loaders import artificial as data
+from reflfap import attacks, onehidden
+from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, to_host
+from reflfap.config import ArtificialConfig
+from reflfap.losses import loss_named
+from reflfap.monitor import SILENT, Monitor
+from reflfap.rng import stream
+from reflfap.theory.prediction import accuracy_l2
+from reflfap.training.descent import descent
+from reflfap.training.result import Trace, Trained
+
+NETWORKS = ("standard", "noise", "adversarial")
+
+
+class Cell(NamedTuple):
+    """All that one cell computed, on the host."""
+
+    metrics: dict[str, float]
+    weights: dict[str, HostArray]  # (m, d) by network
+    traces: dict[str, Trace]  # by network
+    x_adv: HostArray  # (N_adv, d) perturbed noise
+    y_adv: HostArray  # (N_adv,) its targets
+
+
+def natural(config: ArtificialConfig) -> tuple[HostArray, HostArray]:
+    """Natural samples (N, d) and random labels (N,), by seed, on the host."""
+    return _draw(config, "natural", config.n)
+
+
+def noise(config: ArtificialConfig) -> tuple[HostArray, HostArray]:
+    """Noise (N_adv, d) of the same distribution and random targets (N_adv,), by seed."""
+    return _draw(config, "noise", config.n_adv)
+
+
+def run(
+    config: ArtificialConfig,
+    xp: Namespace = np,
+    monitor: Monitor = SILENT,
+    initial: Mapping[str, HostArray] | None = None,
+) -> Cell:
+    """Compute one cell on the device of `xp`.
+
+    `initial` gives initial weights (m, d) by network name; those not given are drawn, (N6). Peak
+    memory is that of descent on N' = max(N, N_adv) samples: x, W and its three trainings' results,
+    and for N' < 2 d one (N', N') and six (m, N'); 1.6 GB at d = N' = 10,000, m = 1,000, float32.
+    Checked by test_artificial.py::test_the_phenomenon and ::test_given_weights_are_used.
+    """
+    x, y = (asarray(part, xp) for part in natural(config))
+    standard = _train(config, "standard", x, y, monitor, initial)
+    x_noise, y_noise = (asarray(part, xp) for part in noise(config))
+    plain = _train(config, "noise", x_noise, y_noise, monitor, initial)
+    perturbed = _perturb(config, standard.net, x_noise, y_noise, monitor)
+    del x_noise
+    adversarial = _train(config, "adversarial", perturbed.x, y_noise, monitor, initial)
+
+    trained = dict(zip(NETWORKS, (standard, plain, adversarial), strict=True))
+    metrics = _metrics(config, trained, perturbed, x, y)
+    weights = {name: to_host(one.net.W) for name, one in trained.items()}
+    traces = {name: one.trace for name, one in trained.items()}
+    return Cell(metrics, weights, traces, to_host(perturbed.x), to_host(y_noise))
+
+
+def attack_norm(config: ArtificialConfig) -> attacks.Norm:
+    """The constraint that `config` names, (P2)."""
+    if config.norm == "l2":
+        return attacks.L2(config.size)
+    if config.norm == "linf":
+        return (attacks.LInfSign if config.variant == "sign" else attacks.LInf)(config.size)
+    return attacks.L0(config.pixels, tracked=config.variant == "tracked")
+
+
+def _draw(config: ArtificialConfig, name: str, n: int) -> tuple[HostArray, HostArray]:
+    x = data.samples(config.data, n, config.dim, stream(config.seed, f"{name}/x"), config.dtype)
+    return x, data.labels(n, stream(config.seed, f"{name}/y"), config.dtype)
+
+
+def _train(
+    config: ArtificialConfig,
+    name: str,
+    x: Array,
+    y: Array,
+    monitor: Monitor,
+    initial: Mapping[str, HostArray] | None,
+) -> Trained:
+    W0 = (initial or {}).get(name)
+    if W0 is None:
+        rng = stream(config.seed, f"{name}/W")
+        W0 = onehidden.initial_weights(config.hidden, config.dim, rng).astype(config.dtype)
+    net = onehidden.network(asarray(W0, namespace(x)), config.slope)
+    loss = loss_named(config.loss)
+    return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
+
+
+def _perturb(
+    config: ArtificialConfig,
+    net: onehidden.Network,
+    x: Array,
+    y: Array,
+    monitor: Monitor,
+) -> attacks.Perturbed:
+    domain = data.DISTRIBUTIONS[config.data]
+    return attacks.attack(
+        partial(onehidden.margin_gradient, net),
+        x,
+        y,
+        attack_norm(config),
+        steps=config.steps,
+        low=domain.low,
+        high=domain.high,
+        monitor=monitor,
+    )
+
+
+def _metrics(
+    config: ArtificialConfig,
+    trained: Mapping[str, Trained],
+    perturbed: attacks.Perturbed,
+    x: Array,
+    y: Array,
+) -> dict[str, float]:
+    """Accuracies acc_* on the natural data, acc_*_own on each network's own training set."""
+    metrics = {}
+    for name, one in trained.items():
+        metrics[f"acc_{name}"] = onehidden.accuracy(onehidden.margins(one.net, x, y))
+        metrics[f"loss_{name}"] = float(one.trace.loss[-1])
+    for name in ("noise", "adversarial"):
+        metrics[f"acc_{name}_own"] = onehidden.accuracy(trained[name].q)
+    metrics["attack_success"] = onehidden.accuracy(perturbed.margin)
+    if config.norm == "l2":
+        variance = data.DISTRIBUTIONS[config.data].variance
+        sizes = (config.dim, config.n, config.n_adv)
+        metrics["acc_predicted"] = accuracy_l2(*sizes, config.size, variance)
+    return metrics

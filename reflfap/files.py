@@ -1,0 +1,207 @@
+"""HDF5 files that are either complete or absent, and locks that end with their process.
+
+Layout of a sealed file: a 512-byte HDF5 user block with the format's name, the SHA-256 and the
+length of all that follows, then plain HDF5, readable by any HDF5 tool. The seal is checked before
+the HDF5 library parses a byte, so truncated, altered and foreign files are refused by name.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from reflfap.errors import DamagedFileError, StoreError
+
+SEAL_BYTES = 512
+FORMAT = b"reflfap sealed HDF5 1"
+_BLOCK = 2**22
+
+
+@contextlib.contextmanager
+def write_sealed(path: Path) -> Iterator[Any]:
+    """An open h5py.File; on leaving the block it is sealed, synced and moved to `path`.
+
+    Until then it has a temporary name in the same folder; on any exception it is removed. A full
+    disk raises StoreError and touches nothing else.
+    Checked by test_files.py::test_a_full_disk_is_reported and ::test_a_failed_write_leaves_nothing.
+    """
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+    try:
+        with os.fdopen(descriptor, "r+b", buffering=0) as raw:
+            target = _Unfailing(raw)
+            with h5py.File(target, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
+                yield file
+            if target.error is not None:
+                raise target.error
+            _seal(raw)
+            os.fsync(raw.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: writing failed ({error}); free some space or choose another --out; "
+            "earlier results are untouched"
+        ) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def read_sealed(path: Path) -> Iterator[Any]:
+    """The sealed file at `path` as an h5py.File open for reading, its seal verified.
+
+    Raises DamagedFileError saying what is wrong. Costs one pass over the file.
+    Checked by test_files.py::test_every_flipped_bit_is_noticed and ::test_truncated_and_foreign.
+    """
+    try:
+        with open(path, "rb") as raw:
+            verify_seal(raw, path)
+            raw.seek(0)
+            with h5py.File(raw, "r") as file:
+                yield file
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such file; `reflfap list` shows what there is") from error
+
+
+def verify_seal(raw: io.BufferedReader, path: Path, digest: bool = True) -> None:
+    """Raise DamagedFileError unless the seal fits; without `digest`, only format and length."""
+    words = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")
+    if words[0] != FORMAT or len(words) != 3:
+        got = "nothing" if words == [b""] else "another format"
+        raise DamagedFileError(
+            f"{path}: expected a file written by reflfap, got {got}; "
+            "remove it and run the experiment again"
+        )
+    length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
+    if words[2] != b"%d" % length:
+        raise DamagedFileError(
+            f"{path}: expected {words[2].decode('ascii', 'replace')} bytes, got {length}: "
+            "truncated or extended; remove it and run the experiment again"
+        )
+    if digest and words[1] != _digest(raw):
+        raise DamagedFileError(
+            f"{path}: expected SHA-256 {words[1][:16].decode('ascii', 'replace')}..., got another: "
+            "the content was altered; remove it and run the experiment again"
+        )
+
+
+@contextlib.contextmanager
+def lock(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file `path`; if another process does, call `on_wait(its id)` and wait.
+
+    The lock ends with its process, however that dies; the file itself stays.
+    Checked by test_files.py::test_a_lock_is_exclusive_and_ends_with_its_process.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait(os.pread(descriptor, 32, 0).decode("ascii", "replace").strip())
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock file `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another --out")
+
+
+class _Unfailing(io.RawIOBase):
+    """A file that never fails towards HDF5, and remembers the first error.
+
+    HDF5 crashes the process when closing a file whose writes failed (h5py issue 914); so the error
+    is kept from it, the rest of the writes is dropped, and `write_sealed` raises afterwards.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self.raw = raw
+        self.error: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self.raw.readinto(buffer)
+
+    def write(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        try:
+            done = 0 if self.error is None else len(view)
+            while done < len(view):
+                done += self.raw.write(view[done:]) or 0
+        except OSError as error:
+            self.error = error
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self.raw.seek(offset, whence)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self.raw.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+
+def _seal(raw: Any) -> None:
+    raw.seek(SEAL_BYTES)
+    digest = _digest(raw)
+    length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
+    raw.seek(0)
+    raw.write(b"\n".join([FORMAT, digest, b"%d" % length]).ljust(SEAL_BYTES, b"\0"))
+
+
+def _digest(raw: Any) -> bytes:
+    """Hexadecimal SHA-256 of the rest of the file."""
+    sha = hashlib.sha256()
+    while block := raw.read(_BLOCK):
+        sha.update(block)
+    return sha.hexdigest().encode()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,108 @@
+"""Losses l(q) of the margin q = y f(x), (N2): value, rate -l' and curvature l'', all in float64.
+
+exp(-q) overflows float32 at q = -89 and underflows at q = 104, so margins of any dtype are taken to
+float64 first, and each quantity has a logarithm that is exact where the quantity itself is not
+representable. Margins are vectors of length N, so this costs nothing.
+"""
+
+from typing import NamedTuple, Protocol
+
+from reflfap.backend import Array, namespace
+from reflfap.checks import choice
+
+
+class Loss(Protocol):
+    """A decreasing convex loss of the margin; every method maps (N,) to (N,) in float64."""
+
+    @property
+    def name(self) -> str: ...
+
+    def log_value(self, q: Array) -> Array:
+        """log l(q)."""
+
+    def log_rate(self, q: Array) -> Array:
+        """log(-l'(q))."""
+
+    def log_curvature(self, q: Array) -> Array:
+        """log l''(q)."""
+
+
+class Exponential(NamedTuple):
+    """l(q) = exp(-q), so that l = -l' = l''. Checked by test_losses.py::test_derivatives."""
+
+    name: str = "exponential"
+
+    def log_value(self, q: Array) -> Array:
+        return -_double(q)
+
+    def log_rate(self, q: Array) -> Array:
+        return -_double(q)
+
+    def log_curvature(self, q: Array) -> Array:
+        return -_double(q)
+
+
+class Logistic(NamedTuple):
+    """l(q) = log(1 + exp(-q)), -l' = 1/(1 + exp(q)), l'' = -l' (1 + l').
+
+    Checked by test_losses.py::test_derivatives.
+    """
+
+    name: str = "logistic"
+
+    def log_value(self, q: Array) -> Array:
+        q = _double(q)
+        xp = namespace(q)
+        # l(q) = e^-q - e^-2q/2 + ..., so log l(q) = -q to rounding from q = 40 on
+        return xp.where(q > 40, -q, xp.log(xp.logaddexp(0.0, -xp.minimum(q, 40.0))))
+
+    def log_rate(self, q: Array) -> Array:
+        q = _double(q)
+        return -namespace(q).logaddexp(0.0, q)
+
+    def log_curvature(self, q: Array) -> Array:
+        return self.log_rate(q) + self.log_rate(-q)
+
+
+EXPONENTIAL = Exponential()
+LOGISTIC = Logistic()
+LOSSES: dict[str, Loss] = {loss.name: loss for loss in (EXPONENTIAL, LOGISTIC)}
+
+
+def loss_named(name: str) -> Loss:
+    """The loss called `name`, "exponential" or "logistic"."""
+    return LOSSES[choice("loss", name, LOSSES)]
+
+
+def value(loss: Loss, q: Array) -> Array:
+    """Per-sample l(q), (N,) float64; infinite only where it exceeds float64."""
+    return _exp(loss.log_value(q))
+
+
+def rate(loss: Loss, q: Array) -> Array:
+    """Per-sample -l'(q) > 0, (N,) float64."""
+    return _exp(loss.log_rate(q))
+
+
+def log_mean(loss: Loss, q: Array) -> float:
+    """log of (N2), log((1/N) sum_n l(q_n)), for any margin; one transfer to the host.
+
+    Checked by test_losses.py::test_log_mean_beyond_float64.
+    """
+    logs = loss.log_value(q)
+    xp = namespace(logs)
+    top = xp.max(logs)
+    if not bool(xp.isfinite(top)):
+        return float(top)
+    return float(top + xp.log(xp.mean(xp.exp(logs - top))))
+
+
+def _double(q: Array) -> Array:
+    xp = namespace(q)
+    return xp.astype(q, xp.float64)
+
+
+def _exp(logs: Array) -> Array:
+    xp = namespace(logs)
+    # beyond 709.78 the value is not representable: infinity, without a warning
+    return xp.where(logs > 709.78, xp.inf, xp.exp(xp.minimum(logs, 709.78)))

@@ -1,0 +1,35 @@
+"""What a long computation tells the outside: progress, and states to resume from.
+
+Trainers and attacks call a Monitor; this one says and keeps nothing. The command line passes one
+that draws a progress bar and writes checkpoints (reflfap.cli.RunMonitor).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Monitor:
+    """Silent, and without memory. Override what is wanted."""
+
+    def begin(self, stage: str, total: int, unit: str, done: int = 0) -> None:
+        """A stage of `total` units starts, `done` of them restored from a checkpoint."""
+
+    def advance(self, amount: int = 1) -> None:
+        """`amount` more units of the present stage are done."""
+
+    def end(self) -> None:
+        """The present stage is done."""
+
+    def restore(self, stage: str) -> Mapping[str, Any] | None:
+        """The last kept state of `stage`, host arrays and numbers by name, or None."""
+        return None
+
+    def due(self) -> bool:
+        """Whether the time has come to keep a state."""
+        return False
+
+    def keep(self, stage: str, state: Mapping[str, Any]) -> None:
+        """Keep `state`, host arrays and numbers by name, so that a later run can restore it."""
+
+
+SILENT = Monitor()

@@ -1,0 +1,60 @@
+"""What made a result: versions, BLAS kernel, threads, source revision."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import reflfap
+
+_PACKAGES = ("numpy", "scipy", "h5py", "cupy-cuda13x", "cupy-cuda12x")
+
+
+def describe(backend: str, device: str) -> dict[str, str | int]:
+    """The root attributes of a result file that say where its numbers come from.
+
+    Results differ in the last bits between BLAS kernels and thread counts, so both are recorded.
+    Checked by test_store.py::test_attributes_of_the_result_file.
+    """
+    from threadpoolctl import threadpool_info
+
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    names = sorted({_blas_name(pool) for pool in pools})
+    return {
+        "backend": backend,
+        "device": device,
+        "blas": ", ".join(names) or "unknown",
+        "threads": max((int(pool["num_threads"]) for pool in pools), default=1),
+        "versions_json": json.dumps(_versions(), sort_keys=True),
+        "source_revision": source_revision(),
+    }
+
+
+def source_revision() -> str:
+    """The git commit of the source, with -dirty if changed; without git, the version."""
+    folder = Path(reflfap.__file__).resolve().parent
+    if not (folder.parent / ".git").exists():
+        return f"v{reflfap.__version__}"
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return f"v{reflfap.__version__}"
+    return done.stdout.strip()
+
+
+def _blas_name(pool: Mapping[str, Any]) -> str:
+    return f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "reflfap": reflfap.__version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,259 @@
+"""Results on disk: DIR/EXPERIMENT/RUN_ID/result.h5, with checkpoints beside it while a run lasts.
+
+Root attributes, groups `metrics`, `networks`, `traces` and `data` are described in
+docs/result-file.md. A file with the final name is complete (reflfap.files); this module adds what
+a result is, and what a stranger's file may not do.
+"""
+
+import contextlib
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from reflfap.backend import HostArray
+from reflfap.config import from_json, run_id
+from reflfap.errors import DamagedFileError, InputError, StoreError
+from reflfap.files import is_locked, read_sealed, verify_seal, write_sealed
+
+SCHEMA_VERSION = 1
+RESULT = "result.h5"
+LOCK = "lock"
+CHECKPOINTS = "checkpoints"
+_LARGEST_TEXT = 2**20
+
+
+class Dataset(NamedTuple):
+    """An array to store, with the names of its axes and its unit."""
+
+    values: HostArray
+    shape_names: str
+    units: str
+
+
+class Summary(NamedTuple):
+    """One run as `reflfap list` shows it."""
+
+    run_id: str
+    experiment: str
+    path: Path
+    status: str  # complete, running, interrupted, or damaged: and why
+    metrics: dict[str, float]
+    attributes: dict[str, Any]
+
+
+def folder_for(out: Path, experiment: str, config_json: str) -> Path:
+    """DIR/EXPERIMENT/RUN_ID, created if need be; StoreError if it cannot be."""
+    folder = out / experiment / run_id(config_json)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"out: expected a folder that can be written, got {out} ({error.strerror}); "
+            "choose another --out"
+        ) from error
+    return folder
+
+
+def write(
+    folder: Path,
+    config_json: str,
+    attributes: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    datasets: Mapping[str, Dataset],
+) -> Path:
+    """Write the result of one run into its folder, whole or not at all.
+
+    Checked by test_store.py::test_round_trip and ::test_killed_writes_leave_nothing_complete.
+    """
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "experiment": folder.parent.name,
+        "run_id": run_id(config_json),
+        "config_json": config_json,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        **attributes,
+    }
+    with write_sealed(folder / RESULT) as file:
+        file.attrs.update(content)
+        file.create_group("metrics").attrs.update({k: float(v) for k, v in metrics.items()})
+        for name, dataset in datasets.items():
+            stored = file.create_dataset(name, data=dataset.values)
+            stored.attrs.update(shape_names=dataset.shape_names, units=dataset.units)
+    return folder / RESULT
+
+
+@contextlib.contextmanager
+def open_result(path: Path) -> Iterator["Result"]:
+    """A verified result, open for reading. Raises DamagedFileError saying what is wrong.
+
+    Checked by test_store.py::test_altered_configs_are_refused and ::test_links_are_refused.
+    """
+    with read_sealed(path) as file:
+        attributes = _attributes(file, path)
+        if attributes.get("schema_version") != SCHEMA_VERSION:
+            raise DamagedFileError(
+                f"{path}: expected schema version {SCHEMA_VERSION}, got "
+                f"{attributes.get('schema_version')}; read it with the reflfap that wrote it"
+            )
+        ids = {run_id(str(attributes.get("config_json"))), attributes.get("run_id")}
+        if ids != {path.parent.name}:
+            raise DamagedFileError(
+                f"{path}: expected run {path.parent.name}, got the config of another run; "
+                "move the file back to its own folder, or remove it"
+            )
+        yield Result(file, path, attributes)
+
+
+class Result:
+    """A verified result file: attributes, metrics, and arrays read on request."""
+
+    def __init__(self, file: Any, path: Path, attributes: dict[str, Any]) -> None:
+        self._file = file
+        self.path = path
+        self.attributes = attributes
+        self.config = from_json(str(attributes["config_json"]))
+        self.metrics = {k: float(v) for k, v in _attributes(file, path, "metrics").items()}
+
+    def names(self) -> list[str]:
+        """The names of all datasets, such as "networks/standard/W"."""
+        found: list[str] = []
+        self._file.visititems(
+            lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
+        )
+        return sorted(found)
+
+    def array(self, name: str, shape: tuple[int, ...]) -> HostArray:
+        """The dataset `name`, which must have floats in `shape`; -1 is any length up to 10^7."""
+        dataset = _plain(self._file, name, self.path)
+        fits = len(dataset.shape) == len(shape) and all(
+            got == want if want >= 0 else got <= 10**7
+            for got, want in zip(dataset.shape, shape, strict=True)
+        )
+        if not fits or dataset.dtype.kind != "f":
+            raise DamagedFileError(
+                f"{self.path}: expected {name} to hold floats in shape {shape}, "
+                f"got {dataset.dtype} {dataset.shape}; run the experiment again with --force"
+            )
+        return np.asarray(dataset[...])
+
+
+def list_results(out: Path) -> Iterator[Summary]:
+    """All runs below `out`, complete or not, without reading their arrays.
+
+    Checks format and length of each file, not its digest: `verify` does.
+    Checked by test_store.py::test_list_tells_complete_from_interrupted.
+    """
+    for folder in sorted(path for path in out.glob("*/*") if path.is_dir()):
+        path = folder / RESULT
+        metrics: dict[str, float] = {}
+        attributes: dict[str, Any] = {}
+        if path.exists():
+            try:
+                with open(path, "rb") as raw:
+                    verify_seal(raw, path, digest=False)
+                    raw.seek(0)
+                    with h5py.File(raw, "r") as file:
+                        attributes = _attributes(file, path)
+                        metrics = {k: float(v) for k, v in file["metrics"].attrs.items()}
+                status = "complete"
+            except (StoreError, OSError, KeyError, ValueError, RuntimeError) as error:
+                status = f"damaged: {error}"
+        elif is_locked(folder / LOCK):
+            status = "running"
+        elif (folder / CHECKPOINTS).is_dir() or (folder / LOCK).exists():
+            status = "interrupted"
+        else:
+            continue
+        yield Summary(folder.name, folder.parent.name, path, status, metrics, attributes)
+
+
+def find(out: Path, name: str) -> Path:
+    """The result file that `name` means: a path, or a run id below `out`, or its beginning."""
+    if (path := Path(name)).is_file():
+        return path.resolve()
+    if path.is_dir() and (path / RESULT).is_file():
+        return (path / RESULT).resolve()
+    found = sorted(out.glob(f"*/{name}*/{RESULT}")) if name.isalnum() else []
+    if len(found) != 1:
+        raise InputError(
+            f"run: expected one result below {out}, got {len(found)} for {name!r}; "
+            "`reflfap list` shows the run ids"
+        )
+    return found[0]
+
+
+class Checkpoints:
+    """States of a run under way, one sealed file a stage, in the run's folder."""
+
+    def __init__(self, folder: Path, every: float = 60.0, least: float = 5.0) -> None:
+        self.folder = folder / CHECKPOINTS
+        self.every = every
+        self.least = least
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether `every` seconds have passed since the last state was kept."""
+        return time.monotonic() - self.last >= self.every
+
+    def keep(self, stage: str, state: Mapping[str, Any], at_once: bool = False) -> None:
+        """Write the state, unless the last one is less than `least` seconds old."""
+        if time.monotonic() - self.last < self.least and not at_once:
+            return
+        self.folder.mkdir(exist_ok=True)
+        with write_sealed(self.folder / f"{stage}.h5") as file:
+            for name, values in state.items():
+                file.create_dataset(name, data=values)
+        self.last = time.monotonic()
+
+    def restore(self, stage: str) -> dict[str, Any] | None:
+        """The last state of `stage`, or None; a damaged one is as good as none."""
+        path = self.folder / f"{stage}.h5"
+        if not path.exists():
+            return None
+        try:
+            with read_sealed(path) as file:
+                return {name: _plain(file, name, path)[...] for name in file}
+        except StoreError:
+            return None
+
+    def clear(self) -> None:
+        """Remove all states, and what killed writers left in the run's folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for leftover in self.folder.parent.glob(".part-*"):
+            leftover.unlink(missing_ok=True)
+
+
+def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:
+    """The attributes of a group as Python values; refuses what could be large."""
+    try:
+        attributes = (file if group == "/" else file[group]).attrs
+        found: dict[str, Any] = {}
+        for name in attributes:
+            stored = attributes.get_id(name)
+            if math.prod(stored.shape) != 1 or stored.get_storage_size() > _LARGEST_TEXT:
+                raise DamagedFileError(f"{path}: attribute {name} is not a single short value")
+            value = attributes[name]
+            found[name] = value.item() if isinstance(value, np.generic) else value
+    except (KeyError, OSError, ValueError, RuntimeError) as error:
+        raise DamagedFileError(f"{path}: not a result of reflfap ({error}); remove it") from error
+    return found
+
+
+def _plain(file: Any, name: str, path: Path) -> Any:
+    """The dataset `name`, if its data lie in this file: no links, nothing external or virtual."""
+    parts = name.split("/")
+    for depth in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:depth]), getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise DamagedFileError(f"{path}: expected {name} in the file itself, got {link}")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise DamagedFileError(f"{path}: expected {name} as a dataset stored in the file itself")
+    return dataset

@@ -1,0 +1,1 @@
+"""The theory: what the mathematics says that the experiments show."""

@@ -1,0 +1,1 @@
+"""Training: (N6) gradient descent as released, and its plateau schedule."""

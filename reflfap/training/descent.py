@@ -1,0 +1,162 @@
+"""Full-batch gradient descent with momentum, (N6), in two exact forms.
+
+Every gradient (N3) is a combination of the samples, dL/dW = G X with G (m, N). Hence W = W0 + C X,
+and descent may run on the weights W (m, d) or on the sample coefficients C (m, N):
+
+    weights       V <- mu V + G X,  W <- W - lr V,  Z = W X^T              two products of 2 m d N
+    coefficients  U <- mu U + G,    C <- C - lr U,  Z = W0 X^T + C K       one product of 2 m N^2
+
+with K = X X^T. The two agree to rounding; coefficients are cheaper whenever N < 2 d.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from reflfap import checks
+from reflfap.backend import Array, asarray, namespace, to_host
+from reflfap.errors import NonFiniteError, refuse
+from reflfap.losses import Loss, log_mean
+from reflfap.monitor import SILENT, Monitor
+from reflfap.onehidden import Network, activation, coefficient_gradient
+from reflfap.training.result import Trace, Trained
+from reflfap.training.schedule import Plateau
+
+FORMS = ("auto", "weights", "coefficients")
+
+
+def descent(
+    net: Network,
+    x: Array,
+    y: Array,
+    loss: Loss,
+    *,
+    epochs: int = 100_000,
+    rate: float = 0.01,
+    momentum: float = 0.9,
+    form: str = "auto",
+    monitor: Monitor = SILENT,
+    stage: str = "descent",
+) -> Trained:
+    """Train `net` from its present weights on samples x (N, d) with labels y (N,), (N6).
+
+    v <- mu v + dL/dW, W <- W - lr v, with the plateau schedule deciding lr after each epoch. Ends
+    after `epochs` ("epochs"), or once the schedule cannot cut the rate further ("rate"): then a
+    rate at least ten times larger had not improved the loss by 1e-4 in eleven epochs, so what is
+    left cannot move it. dtype and namespace are those of the arrays; losses are float64.
+
+    `form` is "weights", "coefficients", or "auto", the cheaper. Memory besides x and W: weights
+    2 (m, d) and 3 (m, N); coefficients 6 (m, N) and one (N, N).
+    Raises InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
+    Checked by test_descent.py::test_both_forms_agree and ::test_one_epoch_by_hand.
+    """
+    _check(net, x, y, epochs, rate, momentum, form)
+    if form == "auto":
+        form = "coefficients" if x.shape[0] < 2 * x.shape[1] else "weights"
+    kept = monitor.restore(stage) or {}
+    state = (_Coefficients if form == "coefficients" else _Weights)(net, x, kept)
+    schedule = Plateau(rate)
+    losses = [float(past) for past in kept.get("loss", ())]
+    rates = []
+    for past in losses:  # the schedule is a function of the losses alone
+        rates.append(schedule.rate)
+        schedule = schedule.after(past)
+
+    monitor.begin(stage, epochs, "epoch", len(losses))
+    while True:
+        Z = state.preactivations()
+        q = y * (net.a @ activation(Z, net.slope))
+        losses.append(_mean_loss(loss, q, len(losses)))
+        rates.append(schedule.rate)
+        if len(losses) > epochs or schedule.exhausted:
+            break
+        state.step(coefficient_gradient(net, Z, y, q, loss), momentum, schedule.rate)
+        schedule = schedule.after(losses[-1])
+        monitor.advance()
+        if monitor.due():
+            monitor.keep(stage, state.kept(losses))
+    monitor.keep(stage, state.kept(losses[:-1]))
+    monitor.end()
+    time = np.concatenate([[0.0], np.cumsum(rates[:-1])]) / (1 - momentum)
+    trace = Trace(time, np.asarray(losses), np.asarray(rates))
+    stopped = "rate" if schedule.exhausted else "epochs"
+    return Trained(net._replace(W=state.weights()), q, trace, stopped)
+
+
+class _Weights:
+    """Descent on W (m, d) itself."""
+
+    def __init__(self, net: Network, x: Array, kept: Mapping[str, Any]) -> None:
+        xp = namespace(x)
+        self.x = x
+        self.W = asarray(kept["W"], xp) if kept else net.W.copy()
+        self.V = asarray(kept["V"], xp) if kept else xp.zeros_like(net.W)
+
+    def preactivations(self) -> Array:
+        return self.W @ self.x.T
+
+    def step(self, G: Array, momentum: float, rate: float) -> None:
+        self.V *= momentum
+        self.V += G @ self.x
+        self.W -= rate * self.V
+
+    def weights(self) -> Array:
+        return self.W
+
+    def kept(self, losses: list[float]) -> dict[str, Any]:
+        return {"W": to_host(self.W), "V": to_host(self.V), "loss": np.asarray(losses)}
+
+
+class _Coefficients:
+    """Descent on C (m, N), W = W0 + C X; Z is always W0 X^T + C K for the present C."""
+
+    def __init__(self, net: Network, x: Array, kept: Mapping[str, Any]) -> None:
+        xp = namespace(x)
+        self.W0, self.x = net.W, x
+        self.K = x @ x.T
+        self.Z0 = net.W @ x.T
+        self.C = asarray(kept["C"], xp) if kept else xp.zeros_like(self.Z0)
+        self.U = asarray(kept["U"], xp) if kept else xp.zeros_like(self.Z0)
+
+    def preactivations(self) -> Array:
+        Z = self.C @ self.K
+        Z += self.Z0
+        return Z
+
+    def step(self, G: Array, momentum: float, rate: float) -> None:
+        self.U *= momentum
+        self.U += G
+        self.C -= rate * self.U
+
+    def weights(self) -> Array:
+        return self.W0 + self.C @ self.x
+
+    def kept(self, losses: list[float]) -> dict[str, Any]:
+        return {"C": to_host(self.C), "U": to_host(self.U), "loss": np.asarray(losses)}
+
+
+def _mean_loss(loss: Loss, q: Array, epoch: int) -> float:
+    mean = log_mean(loss, q)
+    if not math.isfinite(mean):
+        checks.finite_or_raise(q, "margin", f"epoch {epoch}")
+    if not mean < math.log(np.finfo(q.dtype).max / q.shape[0]):  # the next gradient would overflow
+        raise NonFiniteError(
+            f"loss: expected a mean that {q.dtype} can hold, got exp({mean:.4g}) at epoch {epoch}; "
+            "lower the learning rate, or scale the data down"
+        )
+    return math.exp(mean)
+
+
+def _check(
+    net: Network, x: Array, y: Array, epochs: int, rate: float, momentum: float, form: str
+) -> None:
+    checks.samples_and_labels(x, y, net.W.shape[1])
+    namespace(x, net.W)
+    if x.dtype != net.W.dtype:
+        refuse("x", f"dtype {net.W.dtype} as W", x.dtype, "convert one of the two")
+    checks.whole_number("epochs", epochs, least=1)
+    checks.real_number("rate", rate, 0, math.inf, closed="()")
+    checks.real_number("momentum", momentum, 0, 1, closed="[)")
+    checks.choice("form", form, FORMS)

@@ -1,0 +1,23 @@
+"""What every trainer returns."""
+
+from typing import NamedTuple
+
+from reflfap.backend import Array, HostArray
+from reflfap.onehidden import Network
+
+
+class Trace(NamedTuple):
+    """The course of a training on the host, float64, one entry a state, the last one final."""
+
+    time: HostArray  # gradient-flow time t; for descent the sum of lr/(1 - mu)
+    loss: HostArray  # (N2) at that state
+    step: HostArray  # of the step from that state, in the trainer's unit; descent: learning rate
+
+
+class Trained(NamedTuple):
+    """A trained network, with what happened on the way."""
+
+    net: Network
+    q: Array  # (N,) final margins on the training set
+    trace: Trace
+    stopped: str  # why the training ended, in the trainer's own word
