@@ -140,7 +140,9 @@ def attack(
     """
     _check(x, target, norm, steps, low, high)
     n = x.shape[0]
-    chunk = chunk or max(1, CHUNK_ELEMENTS // x.shape[1])
+    if chunk is None:
+        chunk = max(1, CHUNK_ELEMENTS // x.shape[1])
+    checks.whole_number("chunk", chunk, least=1)
     result, done = _begin(x, monitor.restore(stage))
     monitor.begin(stage, n, "sample", done)
     for first in range(done, n, chunk):

@@ -17,7 +17,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
     """`value` as an int, at least `least`; floats and booleans are refused."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         refuse(name, "a whole number", repr(value), "give an integer")
-    number: int = int(value)
+    number = int(value)
     if number < least:
         refuse(name, f"at least {least}", number, "give a larger number")
     return number
@@ -46,10 +46,10 @@ def choice(name: str, value: str, choices: Collection[str]) -> str:
 
 def hidden_units(m: Any, name: str = "hidden") -> int:
     """The number of hidden units, even and positive: half of the output weights are negative."""
-    m = whole_number(name, m, least=2)
-    if m % 2:
-        refuse(name, "an even number", m, f"use {m + 1}: half of the units get -1/sqrt(m)")
-    return m
+    units = whole_number(name, m, least=2)
+    if units % 2:
+        refuse(name, "an even number", units, f"use {units + 1}: half of them get -1/sqrt(m)")
+    return units
 
 
 def leaky_slope(slope: Any) -> float:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (run again to res
 
 import contextlib
 import json
+import os
 import signal
 import sys
 import time
@@ -62,13 +63,13 @@ def run_artificial(
             start = time.perf_counter()
             with RunMonitor(checkpoints) as monitor:
                 cell = artificial.run(config, xp, monitor)
-            attributes = {
-                **describe(xp.__name__, options.device),
-                "dtype": config.dtype,
-                "wall_seconds": time.perf_counter() - start,
-            }
-            datasets = _datasets(config, cell, options.save_data)
-            store.write(folder, text, attributes, cell.metrics, datasets)
+                attributes = {
+                    **describe(xp.__name__, options.device),
+                    "dtype": config.dtype,
+                    "wall_seconds": time.perf_counter() - start,
+                }
+                datasets = _datasets(config, cell, options.save_data)
+                store.write(folder, text, attributes, cell.metrics, datasets)
             checkpoints.clear()
         else:
             _say(f"complete result found, nothing to compute: {path}")
@@ -163,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         _say(f"reflfap: error: {error}")
         return 2
-    except ReflfapError as error:
+    except (ReflfapError, OSError, MemoryError) as error:
         _say(f"reflfap: failed: {error}")
         return 1
     except KeyboardInterrupt:
@@ -197,7 +198,7 @@ class RunMonitor(Monitor):
 
     def _interrupt(self, number: int, frame: object) -> None:
         if self.interrupted:
-            raise KeyboardInterrupt
+            os._exit(130)  # an exception could land inside HDF5, which bears none; files are atomic
         self.interrupted = True
         _say("stopping after the step under way; once more to stop at once")
 

@@ -22,6 +22,9 @@ VARIANTS = {
 
 RELEASED_STEPS = 100
 
+LONGEST = 10**9
+"""Of the dimensions of an array: the product of two still has a size in bytes below 2^63."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArtificialConfig:
@@ -60,9 +63,12 @@ class ArtificialConfig:
     """precision of the arrays"""
 
     def __post_init__(self) -> None:
-        checks.hidden_units(self.hidden)
+        self._set("hidden", checks.hidden_units(self.hidden))
         for name, least in (("dim", 1), ("n", 1), ("n_adv", 1), ("epochs", 1), ("seed", 0)):
-            checks.whole_number(name, getattr(self, name), least)
+            self._set(name, checks.whole_number(name, getattr(self, name), least))
+        for name in ("dim", "hidden", "n", "n_adv"):
+            if (length := getattr(self, name)) > LONGEST:
+                refuse(name, f"at most {LONGEST}", length, "no memory holds such an array")
         for name, choices in _CHOICES.items():
             checks.choice(name, getattr(self, name), choices)
         self._set("slope", checks.leaky_slope(self.slope))
@@ -73,13 +79,15 @@ class ArtificialConfig:
         default = {"l2": 0.78 * math.sqrt(self.dim / 10_000), "linf": 0.03, "l0": 0.05}[self.norm]
         epsilon = default if self.epsilon is None else self.epsilon
         top, closed = (1.0, "(]") if self.norm == "l0" else (math.inf, "[)")
-        self._set("epsilon", checks.real_number("epsilon", epsilon, 0.0, top, closed))
+        epsilon = checks.real_number("epsilon", epsilon, 0.0, top, closed)
+        self._set("epsilon", epsilon + 0.0)  # -0.0 equals 0.0 and must have its id
         variants = VARIANTS[self.norm]
-        self._set("variant", checks.choice("variant", self.variant or variants[0], variants))
+        variant = variants[0] if self.variant is None else self.variant
+        self._set("variant", checks.choice("variant", variant, variants))
         steps = RELEASED_STEPS if self.norm != "l0" else self.pixels
         if self.attack_steps is None:
             self._set("attack_steps", steps)
-        checks.whole_number("attack_steps", self.attack_steps, 0)
+        self._set("attack_steps", checks.whole_number("attack_steps", self.attack_steps, 0))
         if self.norm == "l0" and self.attack_steps != steps:
             got, remedy = self.attack_steps, "leave it out and choose --epsilon"
             refuse("attack_steps", f"{steps}, one step a pixel", got, remedy)
@@ -140,6 +148,6 @@ def from_json(config_json: str) -> ArtificialConfig:
         if content.pop("experiment") != "artificial":
             raise KeyError("experiment")
         config = ArtificialConfig(**content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         refuse("config_json", "the JSON of an artificial run", config_json[:200], f"({error})")
     return config

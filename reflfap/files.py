@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import io
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ def write_sealed(path: Path) -> Iterator[Any]:
     disk raises StoreError and touches nothing else.
     Checked by test_files.py::test_a_full_disk_is_reported and ::test_a_failed_write_leaves_nothing.
     """
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+    temporary = path.parent / f".part-{secrets.token_hex(8)}"
+    try:  # not tempfile, whose files nobody else could read, whatever the umask
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
         raise _unwritable(path.parent, error) from error
     try:
@@ -65,13 +66,20 @@ def read_sealed(path: Path) -> Iterator[Any]:
     Checked by test_files.py::test_every_flipped_bit_is_noticed and ::test_truncated_and_foreign.
     """
     try:
-        with open(path, "rb") as raw:
-            verify_seal(raw, path)
-            raw.seek(0)
-            with h5py.File(raw, "r") as file:
-                yield file
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: no such file; `reflfap list` shows what there is") from error
+        raw = open(path, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be read ({error.strerror}); `reflfap list` shows what there is"
+        ) from error
+    with raw:
+        verify_seal(raw, path)
+        raw.seek(0)
+        try:
+            file = h5py.File(raw, "r")
+        except (OSError, RuntimeError) as error:  # anybody can seal what is not HDF5
+            raise DamagedFileError(f"{path}: not HDF5 behind its seal ({error})") from error
+        with file:
+            yield file
 
 
 def verify_seal(raw: io.BufferedReader, path: Path, digest: bool = True) -> None:

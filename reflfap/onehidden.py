@@ -70,29 +70,35 @@ def forward(net: Network, x: Array) -> tuple[Array, Array]:
     return net.a @ activation(Z, net.slope), Z
 
 
+def backward(net: Network, slopes: Array, df: Array) -> Array:
+    """The gradient with respect to Z, (m, N), from df (N,), that with respect to the outputs f.
+
+    dZ_jn = a_j phi'(Z_jn) df_n, whence dW = dZ X and dx = dZ^T W. Takes and overwrites `slopes`,
+    phi'(Z), since training would otherwise allocate one more of its size an epoch.
+    Checked by test_onehidden.py::test_weight_gradient_by_central_differences.
+    """
+    dZ = slopes
+    dZ *= net.a[:, None]
+    dZ *= df
+    return dZ
+
+
+def output_gradient(loss: Loss, y: Array, q: Array) -> Array:
+    """dL/df_n = (1/N) l'(q_n) y_n, (N,), in the dtype of q; L is the mean loss, (N2)."""
+    return -y * namespace(q).astype(rate(loss, q), q.dtype) / q.shape[0]
+
+
 def weight_gradient(net: Network, x: Array, y: Array, loss: Loss) -> tuple[Array, Array]:
     """(N2), (N3): per-sample losses l(q_n), (N,) float64, and dL/dW, (m, d), of their mean L.
 
-    dL/dw_j = (1/N) sum_n l'(q_n) y_n a_j phi'(Z_jn) x_n. Costs two products, 4 m d N operations.
+    dL/dw_j = (1/N) sum_n l'(q_n) y_n a_j phi'(Z_jn) x_n: every gradient is a combination of the
+    samples. Costs two products, 4 m d N operations.
     Checked by test_onehidden.py::test_weight_gradient_by_central_differences.
     """
     checks.samples_and_labels(x, y, net.W.shape[1])
     f, Z = forward(net, x)
-    return value(loss, y * f), coefficient_gradient(net, Z, y, y * f, loss) @ x
-
-
-def coefficient_gradient(net: Network, Z: Array, y: Array, q: Array, loss: Loss) -> Array:
-    """The matrix G (m, N) with dL/dW = G X, (N3): every gradient is a combination of samples.
-
-    G_jn = (1/N) l'(q_n) y_n a_j phi'(Z_jn). Costs a few passes over Z, no product.
-    Checked by test_onehidden.py::test_weight_gradient_by_central_differences.
-    """
-    xp = namespace(Z)
-    dq = -y * xp.astype(rate(loss, q), Z.dtype) / y.shape[0]
-    G = activation_slope(Z, net.slope)
-    G *= net.a[:, None]
-    G *= dq
-    return G
+    dZ = backward(net, activation_slope(Z, net.slope), output_gradient(loss, y, y * f))
+    return value(loss, y * f), dZ @ x
 
 
 def margin_gradient(net: Network, x: Array, y: Array) -> tuple[Array, Array]:
@@ -103,10 +109,7 @@ def margin_gradient(net: Network, x: Array, y: Array) -> tuple[Array, Array]:
     Checked by test_onehidden.py::test_input_gradient_by_central_differences.
     """
     f, Z = forward(net, x)
-    A = activation_slope(Z, net.slope)
-    A *= net.a[:, None]
-    A *= y
-    return y * f, A.T @ net.W
+    return y * f, backward(net, activation_slope(Z, net.slope), y).T @ net.W
 
 
 def input_gradient(net: Network, x: Array, y: Array, loss: Loss) -> tuple[Array, Array]:

@@ -26,6 +26,22 @@ SCHEMA_VERSION = 1
 RESULT = "result.h5"
 LOCK = "lock"
 CHECKPOINTS = "checkpoints"
+ROOT_ATTRIBUTES = {
+    "schema_version": int,
+    "experiment": str,
+    "run_id": str,
+    "config_json": str,
+    "created_utc": str,
+    "wall_seconds": float,
+    "backend": str,
+    "device": str,
+    "dtype": str,
+    "blas": str,
+    "threads": int,
+    "versions_json": str,
+    "source_revision": str,
+}
+"""What every result says of itself."""
 _LARGEST_TEXT = 2**20
 
 
@@ -108,6 +124,12 @@ def open_result(path: Path) -> Iterator["Result"]:
                 f"{path}: expected run {path.parent.name}, got the config of another run; "
                 "move the file back to its own folder, or remove it"
             )
+        for name, kind in ROOT_ATTRIBUTES.items():
+            if not isinstance(attributes.get(name), kind):
+                raise DamagedFileError(
+                    f"{path}: expected attribute {name} of type {kind.__name__}, got "
+                    f"{attributes.get(name)!r}; remove it and run the experiment again"
+                )
         yield Result(file, path, attributes)
 
 
@@ -118,8 +140,11 @@ class Result:
         self._file = file
         self.path = path
         self.attributes = attributes
-        self.config = from_json(str(attributes["config_json"]))
-        self.metrics = {k: float(v) for k, v in _attributes(file, path, "metrics").items()}
+        self.metrics = _metrics(file, path)
+        try:
+            self.config = from_json(attributes["config_json"])
+        except InputError as error:
+            raise DamagedFileError(f"{path}: {error}") from error
 
     def names(self) -> list[str]:
         """The names of all datasets, such as "networks/standard/W"."""
@@ -161,9 +186,9 @@ def list_results(out: Path) -> Iterator[Summary]:
                     raw.seek(0)
                     with h5py.File(raw, "r") as file:
                         attributes = _attributes(file, path)
-                        metrics = {k: float(v) for k, v in file["metrics"].attrs.items()}
+                        metrics = _metrics(file, path)
                 status = "complete"
-            except (StoreError, OSError, KeyError, ValueError, RuntimeError) as error:
+            except (StoreError, OSError, RuntimeError) as error:
                 status = f"damaged: {error}"
         elif is_locked(folder / LOCK):
             status = "running"
@@ -231,29 +256,43 @@ class Checkpoints:
 
 
 def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:
-    """The attributes of a group as Python values; refuses what could be large."""
+    """The attributes of a group as str, int or float; refuses what could be large."""
     try:
-        attributes = (file if group == "/" else file[group]).attrs
+        attributes = (file if group == "/" else _member(file, group, path)).attrs
         found: dict[str, Any] = {}
         for name in attributes:
             stored = attributes.get_id(name)
-            if math.prod(stored.shape) != 1 or stored.get_storage_size() > _LARGEST_TEXT:
-                raise DamagedFileError(f"{path}: attribute {name} is not a single short value")
-            value = attributes[name]
+            single = math.prod(stored.shape) == 1 and stored.get_storage_size() <= _LARGEST_TEXT
+            value = attributes[name] if single else None
             found[name] = value.item() if isinstance(value, np.generic) else value
-    except (KeyError, OSError, ValueError, RuntimeError) as error:
+            if not isinstance(found[name], str | int | float):
+                raise DamagedFileError(f"{path}: attribute {name} is not a single short value")
+    except (KeyError, OSError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedFileError(f"{path}: not a result of reflfap ({error}); remove it") from error
     return found
 
 
+def _metrics(file: Any, path: Path) -> dict[str, float]:
+    metrics = _attributes(file, path, "metrics")
+    for name, value in metrics.items():
+        if not isinstance(value, float):
+            raise DamagedFileError(f"{path}: expected metric {name} as a float, got {value!r}")
+    return metrics
+
+
 def _plain(file: Any, name: str, path: Path) -> Any:
     """The dataset `name`, if its data lie in this file: no links, nothing external or virtual."""
+    dataset = _member(file, name, path)
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise DamagedFileError(f"{path}: expected {name} as a dataset stored in the file itself")
+    return dataset
+
+
+def _member(file: Any, name: str, path: Path) -> Any:
+    """The group or dataset `name`, reached without following a link."""
     parts = name.split("/")
     for depth in range(1, len(parts) + 1):
         link = file.get("/".join(parts[:depth]), getlink=True)
         if not isinstance(link, h5py.HardLink):
             raise DamagedFileError(f"{path}: expected {name} in the file itself, got {link}")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise DamagedFileError(f"{path}: expected {name} as a dataset stored in the file itself")
-    return dataset
+    return file[name]

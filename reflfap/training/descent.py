@@ -3,10 +3,11 @@
 Every gradient (N3) is a combination of the samples, dL/dW = G X with G (m, N). Hence W = W0 + C X,
 and descent may run on the weights W (m, d) or on the sample coefficients C (m, N):
 
-    weights       V <- mu V + G X,  W <- W - lr V,  Z = W X^T              two products of 2 m d N
-    coefficients  U <- mu U + G,    C <- C - lr U,  Z = W0 X^T + C K       one product of 2 m N^2
+    weights       v <- mu v + G X,  W <- W - lr v,  Z = W X^T              two products of 2 m d N
+    coefficients  u <- mu u + G,    C <- C - lr u,  Z = W0 X^T + C K       one product of 2 m N^2
 
-with K = X X^T. The two agree to rounding; coefficients are cheaper whenever N < 2 d.
+with K = X X^T. The two agree to rounding; coefficients are cheaper whenever N < 2 d. The code holds
+V = lr v and U = lr u, which saves a pass over them and is rescaled where the schedule cuts lr.
 """
 
 import math
@@ -20,7 +21,7 @@ from reflfap.backend import Array, asarray, namespace, to_host
 from reflfap.errors import NonFiniteError, refuse
 from reflfap.losses import Loss, log_mean
 from reflfap.monitor import SILENT, Monitor
-from reflfap.onehidden import Network, activation, coefficient_gradient
+from reflfap.onehidden import Network, activation_slope, backward, output_gradient
 from reflfap.training.result import Trace, Trained
 from reflfap.training.schedule import Plateau
 
@@ -67,12 +68,15 @@ def descent(
     monitor.begin(stage, epochs, "epoch", len(losses))
     while True:
         Z = state.preactivations()
-        q = y * (net.a @ activation(Z, net.slope))
+        slopes = activation_slope(Z, net.slope)
+        q = y * (net.a @ (slopes * Z))  # phi(z) = phi'(z) z
         losses.append(_mean_loss(loss, q, len(losses)))
         rates.append(schedule.rate)
         if len(losses) > epochs or schedule.exhausted:
             break
-        state.step(coefficient_gradient(net, Z, y, q, loss), momentum, schedule.rate)
+        df = output_gradient(loss, y, q)
+        decay = momentum * (schedule.rate / rates[-2] if len(rates) > 1 else 1)
+        state.step(backward(net, slopes, schedule.rate * df), decay)
         schedule = schedule.after(losses[-1])
         monitor.advance()
         if monitor.due():
@@ -97,10 +101,11 @@ class _Weights:
     def preactivations(self) -> Array:
         return self.W @ self.x.T
 
-    def step(self, G: Array, momentum: float, rate: float) -> None:
-        self.V *= momentum
+    def step(self, G: Array, decay: float) -> None:
+        """V <- decay V + lr G X, W <- W - V; G comes multiplied by lr."""
+        self.V *= decay
         self.V += G @ self.x
-        self.W -= rate * self.V
+        self.W -= self.V
 
     def weights(self) -> Array:
         return self.W
@@ -125,10 +130,11 @@ class _Coefficients:
         Z += self.Z0
         return Z
 
-    def step(self, G: Array, momentum: float, rate: float) -> None:
-        self.U *= momentum
+    def step(self, G: Array, decay: float) -> None:
+        """U <- decay U + lr G, C <- C - U; G comes multiplied by lr."""
+        self.U *= decay
         self.U += G
-        self.C -= rate * self.U
+        self.C -= self.U
 
     def weights(self) -> Array:
         return self.W0 + self.C @ self.x

@@ -1,0 +1,1 @@
+"""Measurements: medians of paired runs and ratios, with the machine and its BLAS kernel."""

@@ -1,0 +1,68 @@
+"""The attack at the paper's size, against its own matrix products; peak memory.
+
+    python -m benchmarks.attack
+
+The products: two of 2 m d n operations a step and chunk, the forward and the gradient of the
+network. Wanted: at least 80 percent of their speed, peak memory below 3 GB at N_adv = d = 10,000.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from benchmarks.descent import DIM, HIDDEN, SLOPE
+from benchmarks.timing import paired, peak_memory, print_machine
+from data_loaders import artificial as data
+from reflfap import onehidden
+from reflfap.attacks import CHUNK_ELEMENTS, L2, attack
+from reflfap.rng import stream
+
+STEPS = 10
+
+
+def trained_network():
+    """Weights of the form that training gives, W = W0 + C X: the attack turns few units a step."""
+    W = onehidden.initial_weights(HIDDEN, DIM, stream(0, "W"))
+    x = data.samples("uniform", 1_000, DIM, stream(0, "x"), "float64")
+    y = data.labels(1_000, stream(0, "y"), "float64")
+    sign = np.repeat([1, -1], HIDDEN // 2)
+    C = 1e-3 * (sign[:, None] * y) * np.where(sign[:, None] * y > 0, 1, SLOPE)
+    return onehidden.network((W + C @ x).astype(np.float32), SLOPE)
+
+
+def main():
+    print_machine()
+    net = trained_network()
+    rows = 4 * (CHUNK_ELEMENTS // DIM)
+    noise = data.samples("uniform", 10_000, DIM, stream(0, "noise"), "float32")
+    target = data.labels(10_000, stream(0, "target"), "float32")
+
+    def run(n=rows, steps=STEPS):
+        return attack(
+            partial(onehidden.margin_gradient, net),
+            noise[:n],
+            target[:n],
+            L2(0.78),
+            steps=steps,
+            low=-1.0,
+            high=1.0,
+        )
+
+    def products():
+        chunk = CHUNK_ELEMENTS // DIM
+        for first in range(0, rows, chunk):
+            for _ in range(STEPS + 1):
+                Z = net.W @ noise[first : first + chunk].T
+                Z.T @ net.W
+
+    times = paired(run, products)
+    print(
+        f"{rows} samples, {STEPS} steps: {times.a:.2f} s, products alone {times.b:.2f} s, share "
+        f"{times.ratio:.3f} [{times.least:.3f}, {times.most:.3f}] (wanted 0.80)"
+    )
+    run(n=10_000, steps=1)
+    print(f"N_adv = 10,000: peak memory {peak_memory():.2f} GB (wanted below 3)")
+
+
+if __name__ == "__main__":
+    main()

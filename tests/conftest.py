@@ -1,0 +1,47 @@
+"""Shared problems and settings of all tests."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from reflfap import onehidden
+
+# no deadline: the machines that run these tests are shared, and time is benchmarks' business
+settings.register_profile(
+    "reflfap",
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("reflfap")
+
+
+class Problem(NamedTuple):
+    net: onehidden.Network
+    x: np.ndarray
+    y: np.ndarray
+
+
+def make_problem(
+    seed: int = 0,
+    dim: int = 7,
+    hidden: int = 6,
+    n: int = 5,
+    slope: float = 0.3,
+    dtype: str = "float64",
+    data: str = "gauss",
+) -> Problem:
+    """A random network with random samples and labels, large enough to have both signs of z."""
+    rng = np.random.default_rng(seed)
+    W = rng.standard_normal((hidden, dim)).astype(dtype) / np.sqrt(dim).astype(dtype)
+    draw = rng.standard_normal if data == "gauss" else lambda size: rng.uniform(-1, 1, size)
+    x = draw((n, dim)).astype(dtype)
+    y = rng.choice([-1, 1], n).astype(dtype)
+    return Problem(onehidden.network(W, slope), x, y)
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return make_problem()

@@ -1,0 +1,90 @@
+"""E1, one cell: the phenomenon, its control, its limits, the two endings of the long run."""
+
+import numpy as np
+import pytest
+
+from data_loaders.artificial import DISTRIBUTIONS
+from reflfap import onehidden
+from reflfap.attacks import row_norms
+from reflfap.config import ArtificialConfig
+from reflfap.experiments import artificial
+
+SMALL = {"dim": 400, "hidden": 20, "n": 20, "n_adv": 100, "epochs": 500}
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf", "l0"])
+@pytest.mark.parametrize("data", ["uniform", "gauss"])
+def test_the_phenomenon(norm, data):
+    """Learning from perturbed noise classifies natural data; from plain noise it does not.
+
+    Over five seeds and twenty samples each: chance is 0.5 with a standard error of 0.05.
+    """
+    epsilon = {"l2": 1.5, "linf": 0.2, "l0": 0.1}[norm]
+    cells = [
+        artificial.run(ArtificialConfig(**SMALL, norm=norm, data=data, epsilon=epsilon, seed=seed))
+        for seed in range(5)
+    ]
+    mean = {key: np.mean([cell.metrics[key] for cell in cells]) for key in cells[0].metrics}
+    assert mean["acc_standard"] == 1.0
+    assert abs(mean["acc_noise"] - 0.5) < 0.2
+    assert mean["acc_adversarial"] > 0.8
+    assert mean["acc_noise_own"] == 1.0
+    assert ("acc_predicted" in mean) == (norm == "l2")
+
+
+def test_without_perturbation_nothing_is_learned():
+    """epsilon = 0: the adversarial network sees plain noise, and the attack changes no sample."""
+    config = ArtificialConfig(**SMALL, epsilon=0.0)
+    cell = artificial.run(config)
+    assert np.array_equal(cell.x_adv, artificial.noise(config)[0])
+    assert cell.metrics["acc_predicted"] == 0.5
+
+
+def test_metrics_follow_from_what_is_returned():
+    """Accuracies are recomputed from the weights, the seeds and the perturbed noise."""
+    config = ArtificialConfig(**SMALL)
+    cell = artificial.run(config)
+    x, y = artificial.natural(config)
+    x_noise, y_noise = artificial.noise(config)
+    own = {"noise": x_noise, "adversarial": cell.x_adv}
+    for name, W in cell.weights.items():
+        net = onehidden.network(W, config.slope)
+        assert cell.metrics[f"acc_{name}"] == onehidden.accuracy(onehidden.margins(net, x, y))
+        if name in own:
+            q = onehidden.margins(net, own[name], y_noise)
+            assert cell.metrics[f"acc_{name}_own"] == onehidden.accuracy(q)
+    assert np.array_equal(cell.y_adv, y_noise)
+    assert row_norms(cell.x_adv - x_noise).max() <= config.size * (1 + 1e-4)
+    assert np.abs(cell.x_adv).max() <= DISTRIBUTIONS[config.data].high
+
+
+def test_given_weights_are_used():
+    """A user who hands in W0 gets the training from there; the others are drawn as always."""
+    config = ArtificialConfig(**SMALL)
+    rng = np.random.default_rng(5)
+    W0 = onehidden.initial_weights(config.hidden, config.dim, rng).astype(config.dtype)
+    given, drawn = artificial.run(config, initial={"noise": W0}), artificial.run(config)
+    assert np.array_equal(given.weights["standard"], drawn.weights["standard"])
+    assert not np.array_equal(given.weights["noise"], drawn.weights["noise"])
+
+
+def test_precisions_agree():
+    """float32 and float64 see the same data and come to the same accuracies."""
+    single, double = (
+        artificial.run(ArtificialConfig(**SMALL, dtype=dtype)) for dtype in ("float32", "float64")
+    )
+    for name, value in single.metrics.items():
+        # one sample of a hundred may sit on the boundary
+        assert value == pytest.approx(double.metrics[name], rel=1e-2, abs=0.05)
+
+
+@pytest.mark.slow
+def test_the_released_epochs_on_the_issue_cell():
+    """`run artificial --dim 2000 --hidden 200 --n 200 --n-adv 1000 --epsilon 0.8 --trainer gd`."""
+    config = ArtificialConfig(
+        dim=2000, hidden=200, n=200, n_adv=1000, norm="l2", epsilon=0.8, trainer="gd"
+    )
+    metrics = artificial.run(config).metrics
+    assert metrics["acc_standard"] == 1.0
+    assert abs(metrics["acc_noise"] - 0.5) < 5 * 0.5 / np.sqrt(200)
+    assert metrics["acc_adversarial"] == pytest.approx(metrics["acc_predicted"], abs=0.05)

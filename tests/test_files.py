@@ -1,0 +1,331 @@
+"""Sealed files are complete or absent, intact or refused; locks end with their process."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from reflfap.errors import DamagedFileError, StoreError
+from reflfap.files import SEAL_BYTES, is_locked, lock, read_sealed, write_sealed
+
+
+def fork(work: Callable[[], object]) -> int:
+    """The id of a child that does `work` and exits with its value (None: 0), 99 if it raises.
+
+    A fork takes 10 ms, an interpreter half a second.
+    """
+    with warnings.catch_warnings():  # Python 3.12 warns of threads, which BLAS has and handles
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        code = 99
+        with contextlib.suppress(BaseException):
+            code = int(work() or 0)
+        os._exit(code)
+    return child
+
+
+def exit_code(child: int) -> int:
+    """Wait for the child; negative is the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill(child: int) -> int:
+    os.kill(child, signal.SIGKILL)
+    return exit_code(child)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "waited for a minute"
+        time.sleep(0.005)
+
+
+def write_small(path: Path, value: float = 1.0) -> Path:
+    with write_sealed(path) as file:
+        file["x"] = np.full((2, 3), value)
+        file.attrs["name"] = "small"
+    return path
+
+
+def read_small(path: Path) -> float:
+    with read_sealed(path) as file:
+        return float(file["x"][0, 0])
+
+
+def sealed(content: bytes) -> bytes:
+    """A seal before `content`, made from its description in reflfap.files."""
+    digest = hashlib.sha256(content).hexdigest()
+    return f"reflfap sealed HDF5 1\n{digest}\n{len(content)}".encode().ljust(512, b"\0") + content
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+KINDS = st.sampled_from(["f4", "f8", "i8", "?"])
+
+
+@given(values=KINDS.flatmap(lambda kind: arrays(kind, array_shapes(min_dims=0, min_side=0))))
+def test_round_trip(tmp_path, values):
+    with write_sealed(tmp_path / "x.h5") as file:
+        file["group/values"] = values
+    with read_sealed(tmp_path / "x.h5") as file:
+        found = file["group/values"][...]
+    assert found.dtype == values.dtype
+    np.testing.assert_array_equal(found, values)
+    assert listing(tmp_path) == ["x.h5"]
+
+
+def test_the_file_is_as_documented(tmp_path):
+    path = write_small(tmp_path / "x.h5")
+    assert path.read_bytes() == sealed(path.read_bytes()[SEAL_BYTES:])
+    with h5py.File(path) as file:  # any HDF5 tool skips the seal
+        assert file["x"].shape == (2, 3)
+
+
+def test_others_may_read_what_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = write_small(tmp_path / "x.h5")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+FILL_THE_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from reflfap.errors import StoreError
+from reflfap.files import read_sealed, write_sealed
+
+path = Path(sys.argv[1]) / "x.h5"
+
+def write(n):
+    with write_sealed(path) as file:
+        for part in range(3):
+            file[f"x{part}"] = np.ones(n)
+
+write(10)
+for limit in sys.argv[2:]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+    try:
+        write(200_000)
+    except StoreError as error:
+        print(error)
+    with read_sealed(path) as file:
+        assert file["x0"].shape == (10,), "the older result is gone"
+    assert [entry.name for entry in path.parent.iterdir()] == ["x.h5"], "a leftover"
+"""
+
+
+def fill(folder: Path, *limits: str, before: tuple[str, ...] = ()) -> list[str]:
+    """The messages of writes that must fail, in an interpreter that must end in order."""
+    command = [*before, sys.executable, "-c", FILL_THE_DISK, str(folder), *limits]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_a_full_disk_is_reported(tmp_path):
+    # nothing fits; a part of the seal, of the first metadata, of the arrays; all but the end
+    limits = ("0", "100", "700", "50000", "4000000")
+    messages = fill(tmp_path, *limits)
+    assert len(messages) == len(limits)
+    for message in messages:
+        assert "x.h5: writing failed" in message
+        assert "File too large" in message
+        assert "free some space" in message
+
+
+def succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_a_full_file_system_is_reported(tmp_path):
+    # the mount is seen by one process only and ends with it, whatever happens
+    disk = ("sh", "-c", 'mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"', str(tmp_path))
+    before = ("unshare", "--mount", *disk)
+    if shutil.which("unshare") is None or not succeeds(*before, "true"):
+        pytest.skip("mounting a small file system is not allowed here")
+    (message,) = fill(tmp_path, "-1", before=before)
+    assert "No space left" in message
+    assert listing(tmp_path) == []
+
+
+def fail_midway(path: Path, error: type[BaseException]) -> None:
+    with write_sealed(path) as file:
+        file["x"] = np.full((2, 3), 2.0)
+        raise error
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("error", [KeyError, ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_nothing(tmp_path, error, older):
+    path = tmp_path / "x.h5"
+    if older:
+        write_small(path, 1.0)
+    with pytest.raises(error):
+        fail_midway(path, error)
+    assert listing(tmp_path) == (["x.h5"] if older else [])
+    assert not older or read_small(path) == 1.0
+
+
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
+    path = write_small(tmp_path / "x.h5")
+    for folder in (path, tmp_path / "missing"):
+        with pytest.raises(StoreError, match=r"cannot write there.*choose another --out"):
+            write_small(folder / "y.h5")
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    path = write_small(tmp_path / "x.h5")
+    good = path.read_bytes()
+    descriptor = os.open(path, os.O_RDWR)
+    for position, byte in enumerate(good):  # all of them: 20,000 take two seconds
+        for bit in range(8):
+            os.pwrite(descriptor, bytes([byte ^ (1 << bit)]), position)
+            with pytest.raises(DamagedFileError), read_sealed(path):
+                pytest.fail(f"bit {bit} of byte {position} went unnoticed")
+        os.pwrite(descriptor, bytes([byte]), position)
+    os.close(descriptor)
+    assert read_small(path) == 1.0
+
+
+@given(place=st.floats(0, 1, exclude_max=True), new=st.binary(min_size=1, max_size=30))
+def test_overwritten_parts_are_noticed(tmp_path, place, new):
+    path = write_small(tmp_path / "x.h5")
+    good = path.read_bytes()
+    start = int(place * len(good))
+    changed = (good[:start] + new + good[start + len(new) :])[: len(good)]
+    path.write_bytes(changed)
+    if changed == good:
+        assert read_small(path) == 1.0
+        return
+    with pytest.raises(DamagedFileError), read_sealed(path):
+        pytest.fail("the change went unnoticed")
+
+
+def foreign_files(good: bytes) -> Iterator[tuple[str, bytes]]:
+    for length in range(1, len(good)):
+        yield f"the first {length} bytes", good[:length]
+    yield "nothing", b""
+    yield "extended by a zero", good + b"\0"
+    yield "extended by itself", good + good
+    yield "text", b"dim = 10\nhidden = 6\n"
+    yield "as many lines as a seal", b"one\ntwo\nthree"
+    yield "PNG", b"\x89PNG\r\n\x1a\n" + bytes(2000)
+    yield "HDF5 without its seal", good[SEAL_BYTES:]
+    yield "another version", good.replace(b"HDF5 1", b"HDF5 2", 1)
+
+
+def test_truncated_and_foreign(tmp_path):
+    path = tmp_path / "x.h5"
+    good = write_small(path).read_bytes()
+    for what, content in foreign_files(good):
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError) as caught, read_sealed(path):
+            pytest.fail(f"{what} was read")
+        message = str(caught.value)
+        assert message.startswith(f"{path}: expected ")
+        assert " got " in message
+        assert "run the experiment again" in message
+
+
+def test_an_ordinary_hdf5_file_is_refused(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.ones(3)
+    with pytest.raises(DamagedFileError, match="got another format"), read_sealed(path):
+        pytest.fail("read")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_a_seal_on_what_is_not_hdf5_is_refused(tmp_path, content):
+    path = tmp_path / "x.h5"
+    path.write_bytes(sealed(content))
+    with pytest.raises(DamagedFileError, match="not HDF5"), read_sealed(path):
+        pytest.fail("read")
+
+
+def test_missing_files_and_folders_are_reported(tmp_path):
+    for path in (tmp_path / "x.h5", tmp_path):
+        with pytest.raises(StoreError, match="cannot be read"), read_sealed(path):
+            pytest.fail("read")
+
+
+def hold(path: Path) -> int:
+    """A child that holds the lock for ever."""
+
+    def work() -> None:
+        with lock(path, lambda holder: None):
+            time.sleep(1000)
+
+    child = fork(work)
+    wait_until(lambda: is_locked(path) and path.read_text() == f"{child}\n")
+    return child
+
+
+def test_a_lock_is_exclusive_and_ends_with_its_process(tmp_path):
+    path = tmp_path / "lock"
+    child = hold(path)
+    said, ends = [], []
+
+    def on_wait(holder: str) -> None:
+        said.append(holder)
+        ends.append(kill(child))
+
+    with lock(path, on_wait):  # would wait for ever if the lock outlived its process
+        assert said == [str(child)]
+        assert ends == [-signal.SIGKILL]
+        assert path.read_text() == f"{os.getpid()}\n"
+        assert is_locked(path)
+    assert not is_locked(path)
+
+
+def test_a_free_lock_is_taken_at_once(tmp_path):
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    for _ in range(2):  # the file of an ended lock is no lock
+        with lock(path, lambda holder: pytest.fail("waited")):
+            pass
+
+
+def test_processes_under_a_lock_take_turns(tmp_path):
+    path, counter = tmp_path / "lock", tmp_path / "counter"
+    counter.write_text("0")
+
+    def count() -> None:
+        for _ in range(20):
+            with lock(path, lambda holder: None):
+                number = int(counter.read_text())
+                time.sleep(0.001)
+                counter.write_text(str(number + 1))
+
+    children = [fork(count) for _ in range(3)]
+    assert [exit_code(child) for child in children] == [0, 0, 0]
+    assert counter.read_text() == "60"
+
+
+def test_a_lock_that_cannot_be_made_is_reported(tmp_path):
+    path = tmp_path / "missing" / "lock"
+    with pytest.raises(StoreError, match="cannot write there"), lock(path, lambda holder: None):
+        pytest.fail("locked")
+    assert not is_locked(path)
