@@ -265,6 +265,7 @@ def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:
             single = math.prod(stored.shape) == 1 and stored.get_storage_size() <= _LARGEST_TEXT
             value = attributes[name] if single else None
             found[name] = value.item() if isinstance(value, np.generic) else value
+            f"{name} {found[name]}".encode()  # ValueError for what is not UTF-8
             if not isinstance(found[name], str | int | float):
                 raise DamagedFileError(f"{path}: attribute {name} is not a single short value")
     except (KeyError, OSError, TypeError, ValueError, RuntimeError) as error:

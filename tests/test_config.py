@@ -195,7 +195,7 @@ def test_arrays_that_no_memory_holds_are_refused(name, length):
         ArtificialConfig(**{name: length})
 
 
-@given(st.sampled_from(sorted(VARIANTS)), st.floats())
+@given(st.sampled_from(sorted(VARIANTS)), st.floats() | st.floats(-2, 2) | st.integers(-2, 2))
 def test_epsilon_outside_its_range_is_refused(norm, epsilon):
     valid = 0 < epsilon <= 1 if norm == "l0" else 0 <= epsilon < math.inf
     assume(not valid)
@@ -223,7 +223,7 @@ def test_a_variant_belongs_to_its_norm(norm, variant):
     if variant in VARIANTS[norm]:
         assert ArtificialConfig(norm=norm, variant=variant).variant == variant
         return
-    with pytest.raises(InputError, match="^variant: expected one of "):
+    with pytest.raises(InputError, match=r"^variant: expected one of .*, got .*"):
         ArtificialConfig(norm=norm, variant=variant)
 
 
@@ -248,7 +248,7 @@ def test_l0_takes_one_step_a_pixel(dim, epsilon):
     # the nearest number of pixels, but at least one
     assert abs(config.pixels - epsilon * dim) <= 0.5 or epsilon * dim < 0.5
     assert dataclasses.replace(config, attack_steps=config.pixels) == config
-    with pytest.raises(InputError, match="^attack_steps: expected .* one step a pixel"):
+    with pytest.raises(InputError, match=r"^attack_steps: expected .* one step a pixel"):
         dataclasses.replace(config, attack_steps=config.pixels + 1)
 
 

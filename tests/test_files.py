@@ -120,8 +120,11 @@ path = Path(sys.argv[1]) / "x.h5"
 
 def write(n):
     with write_sealed(path) as file:
+        # after a failed write of chunks HDF5 crashes at exit, unless the error is kept from it
+        file.create_dataset("chunks", data=np.ones(n), chunks=True)
         for part in range(3):
-            file[f"x{part}"] = np.ones(n)
+            file[f"part{part}/x"] = np.ones(n)
+            file[f"part{part}"].attrs["name"] = 100 * "x"
 
 write(10)
 for limit in sys.argv[2:]:
@@ -131,7 +134,7 @@ for limit in sys.argv[2:]:
     except StoreError as error:
         print(error)
     with read_sealed(path) as file:
-        assert file["x0"].shape == (10,), "the older result is gone"
+        assert file["chunks"].shape == (10,), "the older result is gone"
     assert [entry.name for entry in path.parent.iterdir()] == ["x.h5"], "a leftover"
 """
 
@@ -223,10 +226,16 @@ def test_overwritten_parts_are_noticed(tmp_path, place, new):
         pytest.fail("the change went unnoticed")
 
 
+def refusal(path: Path, what: str) -> None:
+    with pytest.raises(DamagedFileError) as caught, read_sealed(path):
+        pytest.fail(f"{what} was read")
+    message = str(caught.value)
+    assert message.startswith(f"{path}: expected ")
+    assert " got " in message
+    assert "run the experiment again" in message
+
+
 def foreign_files(good: bytes) -> Iterator[tuple[str, bytes]]:
-    for length in range(1, len(good)):
-        yield f"the first {length} bytes", good[:length]
-    yield "nothing", b""
     yield "extended by a zero", good + b"\0"
     yield "extended by itself", good + good
     yield "text", b"dim = 10\nhidden = 6\n"
@@ -237,16 +246,14 @@ def foreign_files(good: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def test_truncated_and_foreign(tmp_path):
-    path = tmp_path / "x.h5"
-    good = write_small(path).read_bytes()
+    path = write_small(tmp_path / "x.h5")
+    good = path.read_bytes()
+    for length in reversed(range(len(good))):
+        os.truncate(path, length)
+        refusal(path, f"the first {length} bytes")
     for what, content in foreign_files(good):
         path.write_bytes(content)
-        with pytest.raises(DamagedFileError) as caught, read_sealed(path):
-            pytest.fail(f"{what} was read")
-        message = str(caught.value)
-        assert message.startswith(f"{path}: expected ")
-        assert " got " in message
-        assert "run the experiment again" in message
+        refusal(path, what)
 
 
 def test_an_ordinary_hdf5_file_is_refused(tmp_path):

@@ -267,6 +267,7 @@ STRANGE = {
     "opaque": np.void(b"xyz"),
     "compound": np.zeros((), [("a", "f8")]),
     "complex": 1j,
+    "not UTF-8": np.array(b"\xff", h5py.string_dtype("utf-8")),
 }
 
 
