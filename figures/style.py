@@ -20,6 +20,8 @@ CLASSES: dict[int, dict[str, Any]] = {
     -1: {"color": "#56B4E9", "marker": "^", "label": "label −1"},
 }
 
+RENDERED = Path(__file__).parent / "rendered"
+
 RC: dict[Any, Any] = {
     "font.size": 7.5,
     "axes.titlesize": 7.5,

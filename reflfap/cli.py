@@ -253,10 +253,12 @@ def _datasets(
         datasets[f"data/{name}/y"] = store.Dataset(y, "sample", "label +1 or -1")
     for name, W in cell.weights.items():
         datasets[f"networks/{name}/W"] = store.Dataset(W, "hidden unit, input", "1 / data units")
-    units = {"time": "gradient-flow time", "loss": "mean loss", "step": "learning rate"}
+    units = {"time": "flow time", "loss": "mean loss", "step": "learning rate or flow time"}
     for name, trace in cell.traces.items():
         for key, values in trace._asdict().items():
-            datasets[f"traces/{name}/{key}"] = store.Dataset(values, "state", units[key])
+            datasets[f"traces/{name}/{key}"] = store.Dataset(
+                values, "state", units.get(key, "count")
+            )
     return datasets
 
 

@@ -49,10 +49,11 @@ class ArtificialConfig:
     """slope gamma of the leaky ReLU, between 0 and 1"""
     loss: Literal["exponential", "logistic"] = "exponential"
     """training loss"""
-    trainer: Literal["gd"] = "gd"
-    """gd: gradient descent as released"""
+    trainer: Literal["flow", "gd", "kkt"] = "flow"
+    """flow: gradient flow to the time of the epochs; gd: gradient descent as released;
+    kkt: the limit of infinite time, where it exists"""
     epochs: int = 100_000
-    """epochs of gradient descent"""
+    """epochs of gradient descent; for flow, the time 0.1 epochs that they take"""
     attack_steps: int | None = None
     """steps of the attack. Default: 100; l0 takes one step a pixel, and no other number"""
     variant: str | None = None
@@ -119,7 +120,7 @@ _CHOICES = {
     "norm": VARIANTS,
     "data": ("uniform", "gauss"),
     "loss": ("exponential", "logistic"),
-    "trainer": ("gd",),
+    "trainer": ("flow", "gd", "kkt"),
     "dtype": ("float32", "float64"),
 }
 

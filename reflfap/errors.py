@@ -19,6 +19,14 @@ class NonFiniteError(ReflfapError, ArithmeticError):
     """A computation left the finite numbers; names the step, and the sample where there is one."""
 
 
+class ConvergenceError(ReflfapError, ArithmeticError):
+    """An iteration or an adaptive step did not reach its tolerance; says how far it got."""
+
+
+class NoKKTPointError(ReflfapError):
+    """The KKT point that was looked for does not exist; says which condition fails."""
+
+
 class StoreError(ReflfapError):
     """A result or a checkpoint cannot be written or read."""
 

@@ -27,14 +27,21 @@ class Network(NamedTuple):
 def network(W: Array, slope: float) -> Network:
     """The network with hidden weights `W` (m, d), given or drawn, and leaky slope gamma.
 
-    a_j = 1/sqrt(m) for the first half of the units and -1/sqrt(m) for the second. Raises InputError
-    for an odd m, a slope outside (0, 1), or weights that are not finite.
-    Checked by test_onehidden.py::test_output_weights.
+    Raises InputError for an odd m, a slope outside (0, 1), or weights that are not finite.
+    Checked by test_onehidden.py::test_bad_networks_are_refused.
     """
     xp = checks.matrix("W", W)
     m = checks.hidden_units(W.shape[0], "W.shape[0]")
-    a = np.repeat(np.asarray([1, -1]) / math.sqrt(m), m // 2)
-    return Network(W, xp.astype(asarray(a, xp), W.dtype), checks.leaky_slope(slope))
+    a = xp.astype(asarray(output_weights(m), xp), W.dtype)
+    return Network(W, a, checks.leaky_slope(slope))
+
+
+def output_weights(hidden: int) -> HostArray:
+    """a_j = 1/sqrt(m) for the first half of the units and -1/sqrt(m) for the second, (m,) float64.
+
+    Checked by test_onehidden.py::test_output_weights.
+    """
+    return np.repeat(np.asarray([1, -1]) / math.sqrt(hidden), hidden // 2)
 
 
 def initial_weights(hidden: int, dim: int, rng: np.random.Generator) -> HostArray:

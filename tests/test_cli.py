@@ -28,9 +28,9 @@ from reflfap.files import is_locked
 
 SIZES = ("--dim=20", "--hidden=6", "--n=5", "--n-adv=7")
 RUN = ("run", "artificial", *SIZES)
-SHORT = (*RUN, "--epochs=50")
-LONG = (*RUN, "--epochs=12000")  # two seconds
-LONG_CONFIG = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, epochs=12000)
+SHORT = (*RUN, "--trainer=gd", "--epochs=50")
+LONG = (*RUN, "--trainer=gd", "--epochs=12000")  # two seconds
+LONG_CONFIG = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, epochs=12000, trainer="gd")
 L2_METRICS = {
     *("acc_standard", "acc_noise", "acc_adversarial", "acc_noise_own", "acc_adversarial_own"),
     *("loss_standard", "loss_noise", "loss_adversarial", "attack_success", "acc_predicted"),
@@ -110,7 +110,7 @@ def test_json_is_one_object(tmp_path, reflfap_cli, norm):
     assert norm != "l2" or "acc_predicted" in metrics
     assert all(0 <= metrics[name] <= 1 for name in metrics if not name.startswith("loss"))
     assert said.json["wall_seconds"] > 0
-    config = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, epochs=50, norm=norm)
+    config = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, trainer="gd", epochs=50, norm=norm)
     expected = tmp_path / "artificial" / run_id(canonical_json(config)) / "result.h5"
     assert said.json["run_id"] == expected.parent.name
     assert Path(said.json["path"]) == expected
@@ -158,7 +158,7 @@ def test_a_damaged_result_is_computed_again(tmp_path, reflfap_cli):
 
 def plant_a_checkpoint(out: Path) -> None:
     """A state of SHORT that differs from its own."""
-    config = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, epochs=50)
+    config = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, trainer="gd", epochs=50)
     folder = store.folder_for(out, "artificial", canonical_json(config))
     C = np.ones((6, 5), dtype=np.float32)
     state = {"C": C, "U": C, "loss": np.array([3.0, 2.0, 1.0])}
@@ -183,7 +183,7 @@ def test_saved_data_are_what_the_seed_draws(tmp_path, reflfap_cli):
     assert reflfap_cli(*options, "--save-data").code == 0  # not in the result: computed again
     path = only_result(tmp_path)
     arrays = arrays_of(path)
-    config = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, epochs=50, seed=3)
+    config = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, trainer="gd", epochs=50, seed=3)
     for name, drawn in (("natural", artificial.natural), ("noise", artificial.noise)):
         x, y = drawn(config)
         np.testing.assert_array_equal(arrays[f"data/{name}/x"], x)

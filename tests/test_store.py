@@ -29,7 +29,7 @@ from reflfap.config import ArtificialConfig, canonical_json, run_id
 from reflfap.errors import DamagedFileError, InputError, StoreError
 from reflfap.files import lock, write_sealed
 
-CONFIG = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, epochs=50)
+CONFIG = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, trainer="gd", epochs=50)
 TEXT = canonical_json(CONFIG)
 W = "networks/standard/W"
 ATTRIBUTES = {
@@ -114,7 +114,7 @@ def test_the_run_id_is_the_hash_of_the_canonical_json(tmp_path):
         '"norm":"l2","seed":3,"slope":0.25,"trainer":"gd","variant":"released"}'
     )
     config = ArtificialConfig(
-        dim=20, hidden=6, n=5, n_adv=7, epochs=50, epsilon=0.5, seed=3, slope=0.25
+        dim=20, hidden=6, n=5, n_adv=7, trainer="gd", epochs=50, epsilon=0.5, seed=3, slope=0.25
     )
     expected = hashlib.sha256(text.encode()).hexdigest()[:16]
     path = write(tmp_path, canonical_json(config))
@@ -124,7 +124,7 @@ def test_the_run_id_is_the_hash_of_the_canonical_json(tmp_path):
         assert file.attrs["config_json"] == text
 
 
-SIZES = ("--dim=20", "--hidden=6", "--n=5", "--n-adv=7", "--epochs=50")
+SIZES = ("--dim=20", "--hidden=6", "--n=5", "--n-adv=7", "--trainer=gd", "--epochs=50")
 NETWORKS = {"standard", "noise", "adversarial"}
 
 
@@ -198,7 +198,9 @@ def test_arrays_of_the_result_file(tmp_path, options):
 
 
 def test_altered_configs_are_refused(tmp_path):
-    other = canonical_json(ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, epochs=50, seed=1))
+    other = canonical_json(
+        ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, trainer="gd", epochs=50, seed=1)
+    )
     path = write(tmp_path)
     rewrite(path, lambda file: file.attrs.update(config_json=other))
     assert "config of another run" in refusal(path)

@@ -5,6 +5,7 @@ and perturbed against the standard network. The noise network learns the plain n
 adversarial network the perturbed noise; neither sees a natural sample or a natural label.
 """
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
@@ -15,12 +16,14 @@ from data_loaders import artificial as data
 from reflfap import attacks, onehidden
 from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, to_host
 from reflfap.config import ArtificialConfig
-from reflfap.losses import loss_named
+from reflfap.losses import Loss, log_mean, loss_named
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
+from reflfap.theory.kkt import aligned_kkt
 from reflfap.theory.prediction import accuracy_l2
 from reflfap.training.descent import descent
-from reflfap.training.result import Trace, Trained
+from reflfap.training.flow import flow, released_time
+from reflfap.training.result import FlowTrace, Trace, Trained
 
 NETWORKS = ("standard", "noise", "adversarial")
 
@@ -30,7 +33,7 @@ class Cell(NamedTuple):
 
     metrics: dict[str, float]
     weights: dict[str, HostArray]  # (m, d) by network
-    traces: dict[str, Trace]  # by network
+    traces: dict[str, Trace | FlowTrace]  # by network
     x_adv: HostArray  # (N_adv, d) perturbed noise
     y_adv: HostArray  # (N_adv,) its targets
 
@@ -101,7 +104,20 @@ def _train(
         W0 = onehidden.initial_weights(config.hidden, config.dim, rng).astype(config.dtype)
     net = onehidden.network(asarray(W0, namespace(x)), config.slope)
     loss = loss_named(config.loss)
-    return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
+    if config.trainer == "gd":
+        return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
+    if config.trainer == "flow":
+        time = released_time(config.epochs)
+        return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
+    return _limit(x, y, config, loss)
+
+
+def _limit(x: Array, y: Array, config: ArtificialConfig, loss: Loss) -> Trained:
+    """The direction of infinite time, scaled to margins of at least one, as a training result."""
+    point = aligned_kkt(x, y, config.hidden, config.slope)
+    mean = math.exp(log_mean(loss, point.q))
+    trace = Trace(np.asarray([np.inf]), np.asarray([mean]), np.asarray([0.0]))
+    return Trained(point.net, asarray(point.q, namespace(x)), trace, "limit")
 
 
 def _perturb(

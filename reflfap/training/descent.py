@@ -53,18 +53,14 @@ def descent(
     Raises InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
     Checked by test_descent.py::test_both_forms_agree and ::test_one_epoch_by_hand.
     """
-    _check(net, x, y, epochs, rate, momentum, form)
+    check_problem(net, x, y)
+    _check_settings(epochs, rate, momentum, form)
     if form == "auto":
         form = "coefficients" if x.shape[0] < 2 * x.shape[1] else "weights"
     kept = monitor.restore(stage) or {}
     state = (_Coefficients if form == "coefficients" else _Weights)(net, x, kept)
-    schedule = Plateau(rate)
     losses = [float(past) for past in kept.get("loss", ())]
-    rates = []
-    for past in losses:  # the schedule is a function of the losses alone
-        rates.append(schedule.rate)
-        schedule = schedule.after(past)
-
+    schedule, rates = Plateau(rate).course(losses)
     monitor.begin(stage, epochs, "epoch", len(losses))
     while True:
         Z = state.preactivations()
@@ -155,14 +151,16 @@ def _mean_loss(loss: Loss, q: Array, epoch: int) -> float:
     return math.exp(mean)
 
 
-def _check(
-    net: Network, x: Array, y: Array, epochs: int, rate: float, momentum: float, form: str
-) -> None:
-    checks.samples_and_labels(x, y, net.W.shape[1])
-    namespace(x, net.W)
-    if x.dtype != net.W.dtype:
-        refuse("x", f"dtype {net.W.dtype} as W", x.dtype, "convert one of the two")
+def _check_settings(epochs: int, rate: float, momentum: float, form: str) -> None:
     checks.whole_number("epochs", epochs, least=1)
     checks.real_number("rate", rate, 0, math.inf, closed="()")
     checks.real_number("momentum", momentum, 0, 1, closed="[)")
     checks.choice("form", form, FORMS)
+
+
+def check_problem(net: Network, x: Array, y: Array) -> None:
+    """What every trainer asks of its problem: fitting samples and labels, one dtype and library."""
+    checks.samples_and_labels(x, y, net.W.shape[1])
+    namespace(x, net.W)
+    if x.dtype != net.W.dtype:
+        refuse("x", f"dtype {net.W.dtype} as W", x.dtype, "convert one of the two")

@@ -14,10 +14,24 @@ class Trace(NamedTuple):
     step: HostArray  # of the step from that state, in the trainer's unit; descent: learning rate
 
 
+class FlowTrace(NamedTuple):
+    """The course of gradient flow: as Trace, with what each step from that state cost.
+
+    Counts are zero at the final state, from which no step was taken.
+    """
+
+    time: HostArray
+    loss: HostArray
+    step: HostArray  # length of the step in flow time
+    sign_changes: HostArray  # unit-sample pairs whose z changed sign in the step
+    newton: HostArray  # Newton iterations, rejected attempts included
+    flops: HostArray  # operations in matrix products, rejected attempts included
+
+
 class Trained(NamedTuple):
     """A trained network, with what happened on the way."""
 
     net: Network
     q: Array  # (N,) final margins on the training set
-    trace: Trace
+    trace: Trace | FlowTrace
     stopped: str  # why the training ended, in the trainer's own word

@@ -21,6 +21,15 @@ class Plateau(NamedTuple):
     threshold: float = 1e-4
     least_change: float = 1e-8
 
+    def course(self, losses: list[float]) -> tuple["Plateau", list[float]]:
+        """The state after all `losses`, and the rate that was in force at each: a resumed training
+        needs no more, since the schedule is a function of the losses alone."""
+        state, rates = self, []
+        for loss in losses:
+            rates.append(state.rate)
+            state = state.after(loss)
+        return state, rates
+
     def after(self, loss: float) -> "Plateau":
         """The state after an epoch whose loss, measured before its update, was `loss`."""
         if loss < self.best * (1 - self.threshold):

@@ -1,0 +1,127 @@
+"""(T2): the KKT point to which gradient flow converges in direction, solved for directly.
+
+The problem is min ||W||_F^2 / 2 subject to q_n >= 1, and a KKT point has
+
+    w_j = sum_n lam_n y_n a_j phi'(<w_j, x_n>) x_n,   lam_n >= 0,   lam_n (q_n - 1) = 0.
+
+If the pattern is aligned, units with a_j y_n > 0 on at x_n and all others off, then W has two
+different rows and the margins are linear in lam: q = M lam with
+
+    M_nk = y_n y_k <x_n, x_k> (1 + gamma^2)/2 for y_n = y_k,   y_n y_k <x_n, x_k> gamma otherwise.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg, optimize
+
+from reflfap import checks
+from reflfap.backend import Array, HostArray, asarray, namespace, to_host
+from reflfap.errors import NoKKTPointError
+from reflfap.onehidden import Network, activation_slope, network, output_weights
+
+LARGEST_INACTIVE = 3_000
+TOLERANCE = 1e-6
+SMALLEST_PIVOT = 1e-6  # relative; rounding leaves a repeated float64 sample 1e-8
+
+
+class KKT(NamedTuple):
+    """A certified KKT point."""
+
+    net: Network
+    lam: HostArray  # (N,) float64 multipliers
+    q: HostArray  # (N,) float64 margins, at least one
+    residual: float  # largest violation of stationarity, feasibility and slackness, relative
+
+
+def aligned_pattern(a: HostArray, y: HostArray, slope: float) -> HostArray:
+    """phi' of (T2), (m, N): 1 where a_j y_n > 0, else gamma."""
+    return np.where(a[:, None] * y > 0, 1.0, slope)
+
+
+def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
+    """The KKT point (T2) with the aligned pattern, for samples x (N, d) with labels y (N,).
+
+    Every constraint active: one Cholesky factor of M, N^3/3, in float64. If that gives negative
+    multipliers, constraints are inactive, and the non-negative problem is solved (up to N = 3,000).
+    Whatever was solved, the certificate is taken on the network itself: nothing uncertified is
+    returned. Raises NoKKTPointError saying which part failed. dtype and namespace of the network
+    are those of x; the solve is on the host. Memory: two (N, N) in float64.
+    Checked by test_kkt.py::test_orthogonal_data, ::test_against_slsqp, ::test_failures_are_named.
+    """
+    xp = checks.samples_and_labels(x, y)
+    m, slope = checks.hidden_units(hidden), checks.leaky_slope(slope)
+    x_host, y_host = to_host(x), to_host(y).astype(np.float64)
+    M = _margins_of_multipliers(x_host, y_host, slope)
+    lam = _multipliers(M)
+    a = output_weights(m)
+    rows = (aligned_pattern(a[[0, -1]], y_host, slope) * (lam * y_host)) @ x_host
+    W = np.repeat(rows * a[[0, -1], None], m // 2, axis=0).astype(x_host.dtype)
+    net = network(asarray(W, xp), slope)
+    q, residual = certificate(net, x, y, lam)
+    return KKT(net, lam, q, residual)
+
+
+def certificate(net: Network, x: Array, y: Array, lam: HostArray) -> tuple[HostArray, float]:
+    """Margins, and the largest relative violation of the KKT conditions (T2) by `net` and `lam`.
+
+    Takes the pattern from the network itself. Raises NoKKTPointError if one part exceeds 1e-6 in
+    float64, 1e-3 in float32, whose inner products over d = 10,000 inputs err by up to that.
+    """
+    xp = namespace(x)
+    Z = net.W @ x.T
+    slopes = activation_slope(Z, net.slope)
+    q = to_host(y * (net.a @ (slopes * Z))).astype(np.float64)
+    weights = asarray(lam, xp)
+    C = slopes * net.a[:, None] * xp.astype(weights * xp.astype(y, xp.float64), Z.dtype)
+    scale = float(xp.max(xp.abs(net.W)))
+    parts = {
+        "stationarity (the activation pattern is not the aligned one)": float(
+            xp.max(xp.abs(net.W - C @ x)) / scale
+        ),
+        "feasibility (a margin is below one)": float(np.max(1 - q)),
+        "complementary slackness": float(np.max(np.abs(lam * (q - 1))) / np.max(lam)),
+        "non-negative multipliers": float(np.max(-lam) / np.max(lam)),
+    }
+    tolerance = TOLERANCE if x.dtype == xp.float64 else 1e3 * TOLERANCE
+    for what, violation in parts.items():
+        if not violation <= tolerance:
+            raise NoKKTPointError(
+                f"KKT point: expected an aligned one, got a violation of {violation:.2g} of "
+                f"{what}; the data are too correlated for it, use --trainer flow"
+            )
+    return q, max(parts.values())
+
+
+def _margins_of_multipliers(x: HostArray, y: HostArray, slope: float) -> HostArray:
+    """M (N, N) float64 with q = M lam under the aligned pattern."""
+    M = (x @ x.T).astype(np.float64)
+    same, opposite = (1 + slope**2) / 2, -slope
+    M *= np.where(y[:, None] == y, same, opposite)
+    return M
+
+
+def _multipliers(M: HostArray) -> HostArray:
+    """lam with M lam = 1; if some are negative, the lam >= 0 of least lam^T M lam / 2 - sum lam."""
+    ones = np.ones(len(M))
+    try:
+        factor = linalg.cholesky(M, check_finite=False)
+        singular = factor.diagonal().min() < SMALLEST_PIVOT * factor.diagonal().max()
+    except linalg.LinAlgError:
+        singular = True
+    if singular:
+        raise NoKKTPointError(
+            "KKT point: expected linearly independent samples, got a singular system; "
+            "remove repeated samples, or use --trainer flow"
+        )
+    start = linalg.solve_triangular(factor, ones, trans="T", check_finite=False)
+    lam: HostArray = linalg.solve_triangular(factor, start, check_finite=False)
+    if lam.min() >= 0:
+        return lam
+    if len(M) > LARGEST_INACTIVE:
+        raise NoKKTPointError(
+            f"KKT point: expected all constraints active, got {int((lam < 0).sum())} negative "
+            f"multipliers of {len(M)}, too many samples to find the active ones; use --trainer flow"
+        )
+    inactive: HostArray = optimize.nnls(factor, start)[0]
+    return inactive

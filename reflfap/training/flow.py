@@ -1,0 +1,250 @@
+"""Gradient flow (N5), dW/dt = -grad L(W), followed to a given time in some twenty steps.
+
+Every gradient is a combination of the samples, so W = W0 + C X, and with r = -l'(q)
+
+    dC_jn/dt = (1/N) a_j phi'(Z_jn) y_n r_n,   Z = W0 X^T + C K,   K = X X^T.
+
+Descent resolves this with steps that are equal in t although the loss falls like 1/t. Here a step
+is as long as its error allows, and reaching t takes a number of steps that grows with log t.
+
+`implicit`, the default, takes a step h three times with the pattern frozen, implicit on the margins
+(reflfap.training.frozen), so that no eigenvalue of K limits h: once whole, and in two halves with
+the pattern read anew in the middle. Two times the halves minus the whole is of second order in h.
+`explicit` is the midpoint rule, an independent check; its steps are limited by the largest
+eigenvalue of K, which on raw images is hundreds of times the rest.
+
+Where a unit is pushed off a sample from one side and onto it from the other, z_jn slides along the
+kink: its sign changes in every step however short, and both schemes then approach first order, with
+the small constant of an average over many such pairs. docs/flow.md has the study.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reflfap import checks
+from reflfap.backend import Array, Namespace, asarray, namespace, to_host
+from reflfap.errors import ConvergenceError, NonFiniteError
+from reflfap.losses import Loss, log_mean, rate
+from reflfap.monitor import SILENT, Monitor
+from reflfap.onehidden import Network, activation_slope, backward
+from reflfap.training.descent import check_problem
+from reflfap.training.frozen import implicit_step, interaction, rms
+from reflfap.training.result import FlowTrace, Trained
+
+SCHEMES = ("implicit", "explicit")
+MOST_LOG_LOSS = 1.0  # change of log L in a step: beyond, the error estimate means little
+MOST_REJECTIONS = 40
+GROWTH = 5.0
+
+
+class State(NamedTuple):
+    """A point on the flow."""
+
+    t: float
+    C: Array  # (m, N), W = W0 + C X
+    Z: Array  # (m, N) pre-activations
+    q: Array  # (N,) float64 margins, read from Z
+    log_loss: float
+
+
+class Attempt(NamedTuple):
+    """A step that was tried."""
+
+    state: State
+    error: float  # RMS difference of the margins to those of the embedded method of lower order
+    newton: int
+    flops: float
+
+
+def flow(
+    net: Network,
+    x: Array,
+    y: Array,
+    loss: Loss,
+    *,
+    time: float,
+    tolerance: float = 0.3,
+    scheme: str = "implicit",
+    monitor: Monitor = SILENT,
+    stage: str = "flow",
+) -> Trained:
+    """Follow gradient flow (N5) from the network's weights to `time`, on x (N, d), y (N,).
+
+    `tolerance` bounds the RMS error of the margins in each step by the embedded estimate. Margins
+    are dimensionless: an error of 0.01 in all of them is one percent of the loss. The error of the
+    final margins stays below it too, in the median sample; where a unit falls to one or the other
+    side of a kink that repels, the flow itself is sensitive, and single samples may differ more.
+    dtype and namespace are those of the arrays; margins and rates are float64.
+
+    Cost a step: two products C K of 2 m N^2 (4 m N d where N > 2 d) and, implicit, two M of m N^2.
+    Memory besides x and W: K and M, two (N, N), and about ten (m, N); 1.6 GB at N = d = 10,000,
+    m = 1,000 in float32, X and W included. Raises InputError, NonFiniteError, and ConvergenceError
+    naming t and step when the tolerance cannot be met. Checked by test_flow.py::test_against_scipy,
+    ::test_both_schemes_agree, ::test_order_of_convergence and ::test_the_tolerance_is_met.
+    """
+    check_problem(net, x, y)
+    checks.real_number("time", time, 0, math.inf, closed="()")
+    # below, rounding of the margins would be taken for error, and steps would shrink for nothing
+    checks.real_number("tolerance", tolerance, 100 * float(np.finfo(x.dtype).eps), 1.0)
+    checks.choice("scheme", scheme, SCHEMES)
+    run = _Flow(net, x, y, loss, scheme)
+    kept = monitor.restore(stage)
+    state, h, rows = run.start() if kept is None else run.restored(kept)
+    monitor.begin(stage, 100, "% of log time", _percent(state.t, time))
+    while state.t < time:
+        state, h, row = _advance(run, state, h, time, tolerance)
+        rows.append(row)
+        monitor.advance(_percent(state.t, time) - _percent(row[0], time))
+        if monitor.due():
+            monitor.keep(stage, _kept(state, h, rows))
+    monitor.keep(stage, _kept(state, h, rows))
+    monitor.end()
+    final = (state.t, math.exp(state.log_loss), h, 0.0, 0.0, 0.0)
+    trace = FlowTrace(*np.asarray([*rows, final]).T)
+    q = namespace(x).astype(state.q, x.dtype)
+    return Trained(net._replace(W=net.W + state.C @ x), q, trace, "time")
+
+
+def released_time(epochs: int, rate: float = 0.01, momentum: float = 0.9) -> float:
+    """The flow time of (N6) at a constant rate: t = epochs lr / (1 - mu).
+
+    Checked by test_flow.py::test_descent_at_small_rate_is_flow.
+    """
+    return epochs * rate / (1 - momentum)
+
+
+Row = tuple[float, float, float, float, float, float]  # one state of FlowTrace
+
+
+def _advance(
+    run: "_Flow", state: State, h: float, time: float, tolerance: float
+) -> tuple[State, float, Row]:
+    """One accepted step from `state`, the next step's length, and the trace of this one."""
+    newton, flops = 0, 0.0
+    for _ in range(1 + MOST_REJECTIONS):
+        last = h >= time - state.t
+        tried = run.attempt(state, time - state.t if last else h, tolerance)
+        newton, flops = newton + tried.newton, flops + tried.flops
+        change = abs(tried.state.log_loss - state.log_loss)
+        used = tried.state.t - state.t
+        # both schemes' estimates are of second order in h
+        factor = 0.9 * math.sqrt(tolerance / max(tried.error, 1e-12 * tolerance))
+        factor = min(GROWTH, factor, MOST_LOG_LOSS / max(change, 1e-12))
+        if tried.error <= tolerance and change <= 1.5 * MOST_LOG_LOSS:
+            end = tried.state._replace(t=time) if last else tried.state
+            turned = run.sign_changes(state.Z, end.Z)
+            row = (state.t, math.exp(state.log_loss), used, turned, float(newton), flops)
+            return end, used * factor, row
+        h = used * max(0.1, min(0.7, factor)) if math.isfinite(factor) else 0.1 * used
+    raise ConvergenceError(
+        f"flow: expected an error of at most {tolerance:g}, got {tried.error:.3g} at t = "
+        f"{state.t:.6g} with the step cut to {h:.3g}; use float64, or a larger tolerance"
+    )
+
+
+class _Flow:
+    """A problem, and its two ways to attempt a step."""
+
+    def __init__(self, net: Network, x: Array, y: Array, loss: Loss, scheme: str) -> None:
+        self.xp: Namespace = namespace(x)
+        self.net, self.x, self.loss = net, x, loss
+        self.y = self.xp.astype(y, self.xp.float64)
+        self.n = x.shape[0]
+        self.low_rank = self.n > 2 * x.shape[1]  # then D X X^T is cheaper than D K
+        self.attempt = self._implicit if scheme == "implicit" else self._explicit
+        self.K = x @ x.T if scheme == "implicit" or not self.low_rank else None
+
+    def start(self) -> tuple[State, float, list[Row]]:
+        """The initial state, a first step that changes no margin by more than 0.1, no trace."""
+        Z = self.net.W @ self.x.T
+        state = self.read(0.0, self.xp.zeros_like(Z), Z)
+        r = rate(self.loss, state.q)
+        fastest = float(self.xp.max(self.xp.abs(self.margins(self.spread(self.force(Z, r))))))
+        return state, 0.1 * self.n / max(fastest, 1e-300), []
+
+    def restored(self, kept: Mapping[str, Any]) -> tuple[State, float, list[Row]]:
+        C, Z = asarray(kept["C"], self.xp), asarray(kept["Z"], self.xp)
+        rows = [tuple(map(float, row)) for row in kept["rows"]]
+        return self.read(float(kept["t"]), C, Z), float(kept["h"]), rows  # type: ignore[return-value]
+
+    def read(self, t: float, C: Array, Z: Array) -> State:
+        """The state with its margins and its loss; raises NonFiniteError."""
+        q = self.margins(activation_slope(Z, self.net.slope) * Z)
+        log_loss = log_mean(self.loss, q)
+        if not math.isfinite(log_loss):
+            checks.finite_or_raise(q, "margin", f"t = {t:.6g}")
+            raise NonFiniteError(
+                f"loss: expected a finite mean, got exp({log_loss}) at t = {t:.6g}"
+            )
+        return State(t, C, Z, q, log_loss)
+
+    def margins(self, activations: Array) -> Array:
+        """y_n sum_j a_j (.)_jn, (N,) float64."""
+        return self.y * self.xp.astype(self.net.a @ activations, self.xp.float64)
+
+    def force(self, Z: Array, r: Array) -> Array:
+        """a_j phi'(Z_jn) y_n r_n, (m, N): N dC/dt."""
+        slopes = activation_slope(Z, self.net.slope)
+        return backward(self.net, slopes, self.xp.astype(self.y * r, Z.dtype))
+
+    def spread(self, D: Array) -> Array:
+        """D K, (m, N): the change of Z that the change D of C makes."""
+        return (D @ self.x) @ self.x.T if self.low_rank else D @ self.K
+
+    def sign_changes(self, Z: Array, end: Array) -> float:
+        return float(self.xp.sum(self.xp.astype((Z > 0) != (end > 0), self.xp.int64)))
+
+    def _implicit(self, state: State, h: float, tolerance: float) -> Attempt:
+        """2 (two half steps) - (a whole step), each implicit with its pattern frozen."""
+        c, inner = h / self.n, 0.01 * tolerance
+        M = interaction(self.K, activation_slope(state.Z, self.net.slope))
+        whole = implicit_step(self.loss, M, self.y, state.q, c, inner)
+        first = implicit_step(self.loss, M, self.y, state.q, c / 2, inner)
+        del M
+        half = c / 2 * self.force(state.Z, first.r)
+        middle = self.read(state.t + h / 2, half, state.Z + self.spread(half))
+        M = interaction(self.K, activation_slope(middle.Z, self.net.slope))
+        second = implicit_step(self.loss, M, self.y, middle.q, c / 2, inner)
+        del M
+        change = c * self.force(state.Z, first.r - whole.r)
+        change += c * self.force(middle.Z, second.r)
+        end = self.read(state.t + h, state.C + change, state.Z + self.spread(change))
+        error = rms(end.q - whole.q)
+        solves = (whole, first, second)
+        vectors = sum(solve.products for solve in solves) * 2 * self.n**2
+        flops = 2 * self._spread_flops() + 2 * self._interaction_flops() + vectors
+        return Attempt(end, error, sum(solve.newton for solve in solves), flops)
+
+    def _explicit(self, state: State, h: float, tolerance: float) -> Attempt:
+        """The midpoint rule; Euler's step, twice the way to the middle, is the lower order."""
+        c = h / self.n
+        velocity = self.spread(self.force(state.Z, rate(self.loss, state.q)))
+        middle = self.read(state.t + h / 2, state.C, state.Z + c / 2 * velocity)
+        change = c * self.force(middle.Z, rate(self.loss, middle.q))
+        end = self.read(state.t + h, state.C + change, state.Z + self.spread(change))
+        error = rms(end.q - (2 * middle.q - state.q))
+        return Attempt(end, error, 0, 2 * self._spread_flops())
+
+    def _spread_flops(self) -> float:
+        m, (n, d) = self.net.W.shape[0], self.x.shape
+        return float(4 * m * n * d if self.low_rank else 2 * m * n**2)
+
+    def _interaction_flops(self) -> float:
+        return float(self.net.W.shape[0] * self.n**2)
+
+
+def _percent(t: float, time: float) -> int:
+    return int(100 * math.log1p(t) / math.log1p(time))
+
+
+def _kept(state: State, h: float, rows: list[Row]) -> dict[str, Any]:
+    return {
+        "C": to_host(state.C),
+        "Z": to_host(state.Z),
+        "t": np.asarray(state.t),
+        "h": np.asarray(h),
+        "rows": np.asarray(rows, dtype=np.float64).reshape(-1, 6),
+    }

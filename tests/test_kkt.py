@@ -1,0 +1,116 @@
+"""The direct KKT solution (T2): closed form, an independent optimiser, gradient flow, failures."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from reflfap import losses, onehidden
+from reflfap.errors import InputError, NoKKTPointError
+from reflfap.theory.kkt import aligned_kkt, certificate
+from reflfap.training.flow import flow
+
+SIZES = {"seed": st.integers(0, 10**6), "n": st.integers(1, 6), "slope": st.floats(0.05, 0.95)}
+
+
+def nearly_orthogonal(seed, n, dim=40, noise=0.01):
+    rng = np.random.default_rng(seed)
+    x = np.linalg.qr(rng.standard_normal((dim, n)))[0].T * rng.uniform(1, 2, (n, 1))
+    return x + noise * rng.standard_normal((n, dim)) / np.sqrt(dim), rng.choice([-1.0, 1.0], n)
+
+
+@given(**SIZES)
+def test_orthogonal_data(seed, n, slope):
+    """Orthogonal samples: lam_n = 2 / ((1 + gamma^2) ||x_n||^2), whatever the labels."""
+    x, y = nearly_orthogonal(seed, n, noise=0.0)
+    point = aligned_kkt(x, y, 4, slope)
+    assert point.lam == pytest.approx(2 / ((1 + slope**2) * (x * x).sum(axis=1)), rel=1e-9)
+    assert point.q == pytest.approx(1.0)
+
+
+@given(**SIZES)
+def test_the_certificate_holds(seed, n, slope):
+    """Stationarity, feasibility and slackness on the network itself; rank at most two."""
+    x, y = nearly_orthogonal(seed, n)
+    point = aligned_kkt(x, y, 6, slope)
+    assert point.residual < 1e-9
+    assert point.lam.min() > 0
+    assert np.linalg.matrix_rank(point.net.W) <= 2
+    assert onehidden.margins(point.net, x, y) == pytest.approx(1.0)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=5)
+def test_against_slsqp(seed):
+    """scipy's SLSQP, with W as the variables, finds the same least norm on a tiny instance."""
+    x, y = nearly_orthogonal(seed, n=3, dim=4)
+    point = aligned_kkt(x, y, 2, 0.5)
+
+    def margins(flat):
+        return onehidden.margins(point.net._replace(W=flat.reshape(2, 4)), x, y) - 1
+
+    start = 1.3 * point.net.W.ravel() + 0.02 * np.random.default_rng(seed).standard_normal(8)
+    done = minimize(
+        lambda w: w @ w / 2,
+        start,
+        jac=lambda w: w,
+        constraints={"type": "ineq", "fun": margins},
+        method="SLSQP",
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
+    assert done.x == pytest.approx(point.net.W.ravel(), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
+def test_flow_converges_to_it(loss):
+    """The direction of W along the flow tends to that of the KKT point (T2), as 1/log t."""
+    x, y = nearly_orthogonal(3, n=5)
+    point = aligned_kkt(x, y, 4, 0.5)
+    a = onehidden.output_weights(4)
+    W0 = np.outer(a, y @ x) + 0.01 * np.random.default_rng(0).standard_normal((4, 40))
+    distances = []
+    for time in (1e2, 1e4, 1e8):
+        W = flow(onehidden.network(W0, 0.5), x, y, loss, time=time, tolerance=0.01).net.W
+        unit = [part / np.linalg.norm(part) for part in (W, point.net.W)]
+        distances.append(np.linalg.norm(unit[0] - unit[1]))
+    assert distances[0] > distances[1] > distances[2]
+    assert distances[2] < 0.06
+
+
+def test_inactive_constraints_are_found():
+    """A sample that the others already classify with room: lam = 0 there, and margin above one."""
+    x = np.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [5.0, 0.1, 1.0]])
+    y = np.asarray([1.0, -1.0, 1.0])
+    point = aligned_kkt(x, y, 2, 0.9)
+    assert point.lam[2] == 0
+    assert point.q[2] > 1
+    assert point.lam[:2].min() > 0
+    assert point.residual < 1e-9
+
+
+def test_failures_are_named():
+    """Singular systems, patterns that are not aligned, and networks that are no KKT point."""
+    x, y = nearly_orthogonal(0, 4)
+    with pytest.raises(NoKKTPointError, match="linearly independent"):
+        aligned_kkt(np.ones((2, 3)), np.ones(2), 4, 0.5)
+    with pytest.raises(NoKKTPointError, match="pattern is not the aligned one"):
+        aligned_kkt(np.concatenate([x, x]), np.concatenate([y, -y]), 4, 0.5)
+    close = 1.0 + 0.1 * np.random.default_rng(0).standard_normal((6, 40))
+    with pytest.raises(NoKKTPointError, match=r"violation of .*use --trainer flow"):
+        aligned_kkt(close, np.asarray([1.0, -1.0] * 3), 4, 0.01)
+    point = aligned_kkt(x, y, 4, 0.5)
+    with pytest.raises(NoKKTPointError, match="feasibility"):
+        certificate(point.net._replace(W=0.5 * point.net.W), x, y, 0.5 * point.lam)
+    with pytest.raises(NoKKTPointError, match="stationarity"):
+        certificate(point.net, x, y, 2 * point.lam)
+
+
+def test_bad_input_is_refused():
+    x, y = nearly_orthogonal(0, 4)
+    with pytest.raises(InputError, match="slope"):
+        aligned_kkt(x, y, 4, 1.0)
+    with pytest.raises(InputError, match="even number"):
+        aligned_kkt(x, y, 3, 0.5)
+    with pytest.raises(InputError, match="labels"):
+        aligned_kkt(x, 2 * y, 4, 0.5)
