@@ -9,13 +9,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
+UNRESTRICTED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 INPUTS := setup.cfg pyproject.toml constraints.txt
 
 .PHONY: demo test test-slow bench clean
 
 demo: $(VENV)/demo.stamp
-	$(BIN)/reflfap run artificial --dim 2000 --hidden 200 --n 200 --n-adv 500 --norm l2 \
-	    --epsilon 0.8 --epochs 10000 --figure
+	$(BIN)/reflfap run artificial --n-adv 1000 --figure
 
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -27,8 +27,9 @@ test-slow: $(VENV)/test.stamp
 	$(BIN)/pytest -m slow
 
 bench: $(VENV)/bench.stamp
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m benchmarks.descent
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m benchmarks.attack
+	$(UNRESTRICTED) $(BIN)/python -m benchmarks.descent
+	$(UNRESTRICTED) $(BIN)/python -m benchmarks.attack
+	$(UNRESTRICTED) $(BIN)/python -m benchmarks.flow
 
 clean:
 	rm -rf $(VENV)

@@ -1,8 +1,8 @@
 """Gradient flow: whole cells, raw images, cost against N and d, and the study against descent.
 
-    python -m benchmarks.flow [cell] [large] [images] [cost] [study]
+    python -m benchmarks.flow [cell] [large] [images] [cost] [study] [tolerance]
 
-`images` and the third size of `study` need REFLFAP_DATA.
+`images`, and raw images in `study` and `tolerance`, need REFLFAP_DATA.
 """
 
 import sys
@@ -166,12 +166,36 @@ def study():
         )
 
 
+def tolerance():
+    """Error of the final margins against the tolerance asked for, on data where pairs slide."""
+    problems = {"uniform, d = 100, N = 150": (_drawn("uniform", 100, 150), 20, 1e3, 3e-4)}
+    for name, classes in (("mnist", (3, 7)), ("cifar-10", (0, 1))):
+        found = two_classes(name, classes, 300)
+        if found is not None:
+            problems[f"raw {name} {classes}, N = 300"] = (found, 200, TIME, 1e-2)
+    for title, ((x, y), hidden, end, finest) in problems.items():
+        W = onehidden.initial_weights(hidden, x.shape[1], stream(0, "W")).astype(x.dtype)
+        net = onehidden.network(W, 0.01)
+        exact = flow(net, x, y, EXPONENTIAL, time=end, tolerance=finest)
+        for asked in (0.3, 0.1, 0.03):
+            got = flow(net, x, y, EXPONENTIAL, time=end, tolerance=asked)
+            error = got.q - exact.q
+            turned = np.median(got.trace.sign_changes) / (hidden * len(y))
+            print(
+                f"{title}, tolerance {asked}: {len(got.trace.time) - 1} steps, error of margins "
+                f"{np.sqrt(np.mean(error**2)):.3f} (RMS), {np.median(np.abs(error)):.3f} (median), "
+                f"of {np.mean(exact.q):.1f}; loss {got.trace.loss[-1] / exact.trace.loss[-1]:.3f} "
+                f"times; {100 * turned:.1f} percent of the pairs change sign in a step",
+                flush=True,
+            )
+
+
 def _drawn(name, dim, n):
     x = data.samples(name, n, dim, stream(0, "x"), "float32")
     return x, data.labels(n, stream(0, "y"), "float32")
 
 
-PARTS = {part.__name__: part for part in (cell, large, images, cost, study)}
+PARTS = {part.__name__: part for part in (cell, large, images, cost, study, tolerance)}
 
 if __name__ == "__main__":
     print_machine()

@@ -57,8 +57,8 @@ def run(
     """Compute one cell on the device of `xp`.
 
     `initial` gives initial weights (m, d) by network name; those not given are drawn, (N6). Peak
-    memory is that of descent on N' = max(N, N_adv) samples: x, W and its three trainings' results,
-    and for N' < 2 d one (N', N') and six (m, N'); 1.6 GB at d = N' = 10,000, m = 1,000, float32.
+    memory: natural data, noise, perturbed noise and three W, and the training's own on top (see
+    `flow` and `descent`), two (N', N') and ten (m, N') with N' = max(N, N_adv).
     Checked by test_artificial.py::test_the_phenomenon and ::test_given_weights_are_used.
     """
     x, y = (asarray(part, xp) for part in natural(config))
@@ -74,6 +74,13 @@ def run(
     weights = {name: to_host(one.net.W) for name, one in trained.items()}
     traces = {name: one.trace for name, one in trained.items()}
     return Cell(metrics, weights, traces, to_host(perturbed.x), to_host(y_noise))
+
+
+def initial_network(config: ArtificialConfig, name: str) -> onehidden.Network:
+    """The network called `name` before its training, weights by seed, (N6), on the host."""
+    rng = stream(config.seed, f"{name}/W")
+    W = onehidden.initial_weights(config.hidden, config.dim, rng).astype(config.dtype)
+    return onehidden.network(W, config.slope)
 
 
 def attack_norm(config: ArtificialConfig) -> attacks.Norm:
@@ -98,11 +105,11 @@ def _train(
     monitor: Monitor,
     initial: Mapping[str, HostArray] | None,
 ) -> Trained:
-    W0 = (initial or {}).get(name)
-    if W0 is None:
-        rng = stream(config.seed, f"{name}/W")
-        W0 = onehidden.initial_weights(config.hidden, config.dim, rng).astype(config.dtype)
-    net = onehidden.network(asarray(W0, namespace(x)), config.slope)
+    net = initial_network(config, name)
+    if initial is not None and name in initial:
+        net = onehidden.network(initial[name], config.slope)
+    xp = namespace(x)
+    net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
     loss = loss_named(config.loss)
     if config.trainer == "gd":
         return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)

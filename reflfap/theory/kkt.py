@@ -20,7 +20,7 @@ from reflfap.backend import Array, HostArray, asarray, namespace, to_host
 from reflfap.errors import NoKKTPointError
 from reflfap.onehidden import Network, activation_slope, network, output_weights
 
-LARGEST_INACTIVE = 3_000
+LARGEST_INACTIVE = 3_000  # scipy's active-set solver is slow beyond
 TOLERANCE = 1e-6
 SMALLEST_PIVOT = 1e-6  # relative; rounding leaves a repeated float64 sample 1e-8
 
