@@ -55,9 +55,8 @@ def run_artificial(
     text = canonical_json(config)
     folder = store.folder_for(options.out, config.experiment, text)
     with lock(folder / store.LOCK, _say_waiting):
-        path = folder / store.RESULT
+        path, checkpoints = folder / store.RESULT, store.Checkpoints(folder)
         if options.force or not _reusable(path, options.save_data):
-            checkpoints = store.Checkpoints(folder)
             if options.force:
                 checkpoints.clear()
             start = time.perf_counter()
@@ -70,9 +69,9 @@ def run_artificial(
                 }
                 datasets = _datasets(config, cell, options.save_data)
                 store.write(folder, text, attributes, cell.metrics, datasets)
-            checkpoints.clear()
         else:
             _say(f"complete result found, nothing to compute: {path}")
+        checkpoints.clear()  # also those of a run that was killed just after its result was there
     with store.open_result(path) as result:
         pictures = _draw(result) if options.figure else []
         _report(result, pictures, options.json)
@@ -87,10 +86,8 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
     """
     runs = list(store.list_results(out))
     if json:
-        rows = [{**run._asdict(), "path": str(run.path), "attributes": {}} for run in runs]
-        for row in rows:
-            del row["attributes"]
-        _print_json(rows)
+        names = ("run_id", "experiment", "path", "status", "metrics")
+        _print_json([{name: getattr(run, name) for name in names} for run in runs])
         return
     if not runs:
         _say(f"no runs below {out}; make one with `reflfap run artificial`")
@@ -305,7 +302,7 @@ def _usage() -> str:
 
 
 def _print_json(content: object) -> None:
-    print(json.dumps(content, sort_keys=True))
+    print(json.dumps(content, sort_keys=True, default=str))  # paths as text
 
 
 def _say(message: str) -> None:

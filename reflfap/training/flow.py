@@ -74,9 +74,9 @@ def flow(
     """Follow gradient flow (N5) from the network's weights to `time`, on x (N, d), y (N,).
 
     `tolerance` bounds the RMS error of the margins in each step by the embedded estimate. Margins
-    are dimensionless: an error of 0.01 in all of them is one percent of the loss. The error of the
-    final margins stays below it too, in the median sample; where a unit falls to one or the other
-    side of a kink that repels, the flow itself is sensitive, and single samples may differ more.
+    are dimensionless: an error of 0.01 in all of them is one percent of the loss. Without sign
+    changes the final margins err by far less; with them, by about the tolerance in the median, and
+    single samples by more, where a unit falls to one or the other side of a kink that repels.
     dtype and namespace are those of the arrays; margins and rates are float64.
 
     Cost a step: two products C K of 2 m N^2 (4 m N d where N > 2 d) and, implicit, two M of m N^2.
