@@ -29,6 +29,7 @@ test-slow: $(VENV)/test.stamp
 bench: $(VENV)/bench.stamp
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.descent
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.attack
+	$(UNRESTRICTED) $(BIN)/python -m benchmarks.newton
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.flow
 
 clean:

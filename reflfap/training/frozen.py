@@ -48,9 +48,9 @@ def implicit_step(loss: Loss, M: Array, y: Array, q: Array, c: float, tolerance:
     does not fall enough. With g = v - c r, D = diag(l'') and E = D^(1/2), the step is
     s = -g - c E u, (I + c E H E) u = -E H g: symmetric, its eigenvalues at least one.
 
-    Conjugate gradients solve it, since what is too stiff to follow is a few large eigenvalues: some
-    10 products with M a Newton iteration, on white data and raw images alike, where one Cholesky
-    factor costs N/6 of them. Vectors are float64; products with M are in its own dtype.
+    Conjugate gradients solve it, since what is too stiff to follow is a few large eigenvalues: 4 to
+    6 products with M, on white data and raw images alike; a Cholesky factor takes 8 to 21 times as
+    long (N = 1,000 and 5,000, benchmarks/newton.py). Vectors are float64, products in M's dtype.
     Raises ConvergenceError. Checked by test_flow.py::test_implicit_step_solves_its_equation.
     """
     xp = namespace(M)
