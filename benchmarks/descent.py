@@ -7,12 +7,15 @@ float32, SGD with momentum. Wanted: at least 75 percent of the product's speed, 
 (N = 1,000) and 3 times (N = 10,000) PyTorch's.
 """
 
+import threading
+
 import numpy as np
 
 from benchmarks.timing import paired, peak_memory, print_machine
 from data_loaders import artificial as data
 from reflfap import onehidden
 from reflfap.losses import EXPONENTIAL
+from reflfap.monitor import Monitor
 from reflfap.rng import stream
 from reflfap.training.descent import descent
 
@@ -22,18 +25,19 @@ DIM, HIDDEN, SLOPE = 10_000, 1_000, 0.01
 def problem(n):
     x = data.samples("uniform", n, DIM, stream(0, "x"), "float32")
     y = data.labels(n, stream(0, "y"), "float32")
-    W = onehidden.initial_weights(HIDDEN, DIM, stream(0, "W")).astype(np.float32)
-    return onehidden.network(W, SLOPE), x, y
+    return initial_network(x), x, y
+
+
+def initial_network(x, hidden=HIDDEN):
+    """The network that all measurements start from, for samples like x."""
+    W = onehidden.initial_weights(hidden, x.shape[1], stream(0, "W")).astype(x.dtype)
+    return onehidden.network(W, SLOPE)
 
 
 class Stepwise:
     """Seconds of `epochs` epochs inside descent, without its set-up: it waits at the first."""
 
     def __init__(self, net, x, y, epochs):
-        import threading
-
-        from reflfap.monitor import Monitor
-
         self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
         outer = self
 

@@ -11,7 +11,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.descent import problem, torch_step
+from benchmarks.descent import initial_network, problem, torch_step
 from benchmarks.raw_images import two_classes
 from benchmarks.timing import paired, peak_memory, print_machine
 from data_loaders import artificial as data
@@ -87,11 +87,10 @@ def images():
             print("REFLFAP_DATA is not set: no images")
             return
         x, y = found
-        W = onehidden.initial_weights(1_000, x.shape[1], stream(0, "W")).astype(x.dtype)
         seconds = []
         for _ in range(3):
             start = time.perf_counter()
-            got = flow(onehidden.network(W, 0.01), x, y, EXPONENTIAL, time=TIME)
+            got = flow(initial_network(x), x, y, EXPONENTIAL, time=TIME)
             seconds.append(time.perf_counter() - start)
         print(
             f"{name} {classes}: {np.median(seconds):.1f} s [{min(seconds):.1f}, "
@@ -109,11 +108,9 @@ def cost():
         seconds = []
         for size in sizes:
             n, dim = (size, 10_000) if name == "N" else (1_000, size)
-            x = data.samples("uniform", n, dim, stream(0, "x"), "float32")
-            y = data.labels(n, stream(0, "y"), "float32")
-            W = onehidden.initial_weights(1_000, dim, stream(0, "W")).astype(np.float32)
+            x, y = _drawn("uniform", dim, n)
             start = time.perf_counter()
-            got = flow(onehidden.network(W, 0.01), x, y, EXPONENTIAL, time=TIME)
+            got = flow(initial_network(x), x, y, EXPONENTIAL, time=TIME)
             seconds.append(time.perf_counter() - start)
             print(
                 f"N = {n}, d = {dim}: {seconds[-1]:.1f} s, {len(got.trace.time) - 1} steps, "
@@ -140,8 +137,7 @@ def study():
     if found is not None:
         problems["raw MNIST 3, 7, d = 784, N = 200"] = found
     for title, (x, y) in problems.items():
-        W = onehidden.initial_weights(100, x.shape[1], stream(0, "W")).astype(x.dtype)
-        net = onehidden.network(W, 0.01)
+        net = initial_network(x, hidden=100)
         start = time.perf_counter()
         slow = descent(net, x, y, EXPONENTIAL)
         middle = time.perf_counter()
@@ -174,8 +170,7 @@ def tolerance():
         if found is not None:
             problems[f"raw {name} {classes}, N = 300"] = (found, 200, TIME, 1e-2)
     for title, ((x, y), hidden, end, finest) in problems.items():
-        W = onehidden.initial_weights(hidden, x.shape[1], stream(0, "W")).astype(x.dtype)
-        net = onehidden.network(W, 0.01)
+        net = initial_network(x, hidden)
         exact = flow(net, x, y, EXPONENTIAL, time=end, tolerance=finest)
         for asked in (0.3, 0.1, 0.03):
             got = flow(net, x, y, EXPONENTIAL, time=end, tolerance=asked)

@@ -9,6 +9,7 @@ margins move by about one, on white data and, with REFLFAP_DATA, on raw images.
 import numpy as np
 from scipy import linalg
 
+from benchmarks.descent import initial_network
 from benchmarks.raw_images import two_classes
 from benchmarks.timing import paired, print_machine
 from data_loaders import artificial as data
@@ -26,8 +27,8 @@ def main():
         if found is not None:
             problems["raw MNIST"] = found
         for name, (x, y) in problems.items():
-            W = onehidden.initial_weights(1_000, x.shape[1], stream(0, "W")).astype(x.dtype)
-            slopes = onehidden.activation_slope(W @ x.T, 0.01)
+            net = initial_network(x)
+            slopes = onehidden.activation_slope(net.W @ x.T, net.slope)
             M = interaction(x @ x.T, slopes)
             y = y.astype(np.float64)
             c = 1 / np.abs(y * (M @ y.astype(np.float32))).mean()

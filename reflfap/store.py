@@ -65,7 +65,7 @@ class Summary(NamedTuple):
 
 
 def folder_for(out: Path, experiment: str, config_json: str) -> Path:
-    """DIR/EXPERIMENT/RUN_ID, created if need be; StoreError if it cannot be."""
+    """DIR/EXPERIMENT/RUN_ID, created if need be; InputError if it cannot be."""
     folder = out / experiment / run_id(config_json)
     try:
         folder.mkdir(parents=True, exist_ok=True)

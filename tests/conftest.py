@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from reflfap import onehidden
+from reflfap.monitor import Monitor
 
 # no deadline: the machines that run these tests are shared, and time is benchmarks' business;
 # in CI the examples are the same each time, so that a change is judged by itself, while every
@@ -49,3 +50,23 @@ def make_problem(
 @pytest.fixture
 def problem() -> Problem:
     return make_problem()
+
+
+class Interrupting(Monitor):
+    """Keeps a state the n-th time it is asked whether one is due, and stops there; restores it."""
+
+    def __init__(self, asked: int) -> None:
+        self.left = asked
+        self.state: dict[str, np.ndarray] | None = None
+
+    def due(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+    def keep(self, stage, state) -> None:
+        self.state = {name: np.copy(values) for name, values in state.items()}
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def restore(self, stage):
+        return self.state

@@ -68,6 +68,17 @@ def test_given_weights_are_used():
     assert not np.array_equal(given.weights["noise"], drawn.weights["noise"])
 
 
+def test_the_limit_of_infinite_time():
+    """--trainer kkt: every network is a KKT point, with all margins at least one."""
+    sizes = {"dim": 2000, "hidden": 4, "n": 8, "n_adv": 12, "slope": 0.5, "epsilon": 2.0}
+    cell = artificial.run(ArtificialConfig(**sizes, trainer="kkt", dtype="float64"))
+    x, y = artificial.natural(ArtificialConfig(**sizes, dtype="float64"))
+    q = onehidden.margins(onehidden.network(cell.weights["standard"], 0.5), x, y)
+    assert q.min() >= 1 - 1e-9
+    assert cell.metrics["acc_standard"] == cell.metrics["acc_adversarial_own"] == 1.0
+    assert cell.traces["standard"].time.tolist() == [np.inf]
+
+
 def test_precisions_agree():
     """float32 and float64 see the same data and come to the same accuracies."""
     single, double = (

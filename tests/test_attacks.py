@@ -5,14 +5,13 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import make_problem
+from conftest import Interrupting, make_problem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reflfap import losses, onehidden
 from reflfap.attacks import L0, L2, LInf, LInfSign, attack, row_norms, row_peaks
 from reflfap.errors import InputError, NonFiniteError
-from reflfap.monitor import Monitor
 
 NORMS = {
     "l2": L2(0.5),
@@ -248,27 +247,9 @@ def test_a_nan_names_step_and_sample():
         attack(margin, x, np.ones(2), LInf(1.0), steps=5, chunk=1)
 
 
-class Interrupting(Monitor):
-    """Keeps a state after the first chunk and stops there; then restores it."""
-
-    def __init__(self):
-        self.state = None
-
-    def due(self):
-        return self.state is None
-
-    def keep(self, stage, state):
-        first, self.state = self.state is None, dict(state)
-        if first:
-            raise KeyboardInterrupt
-
-    def restore(self, stage):
-        return self.state
-
-
 @EACH_NORM
 def test_a_resumed_attack_equals_an_undisturbed_one(norm):
-    problem, monitor = make_problem(n=7), Interrupting()
+    problem, monitor = make_problem(n=7), Interrupting(1)
     with pytest.raises(KeyboardInterrupt):
         run(norm, problem, chunk=2, bounded=False, monitor=monitor)
     assert len(monitor.state["margin"]) == 2

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from conftest import make_problem
+from conftest import Interrupting, make_problem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reflfap import losses, onehidden
 from reflfap.errors import InputError, NonFiniteError
-from reflfap.monitor import Monitor
 from reflfap.training.descent import descent
 
 LOSSES = pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
@@ -113,27 +112,6 @@ def test_divergence_is_reported(form):
     net, x, y = make_problem(dtype="float32")
     with pytest.raises(NonFiniteError, match=r"at epoch \d+; lower the learning rate"):
         descent(net, 1000 * x, y, losses.EXPONENTIAL, epochs=50, rate=10.0, form=form)
-
-
-class Interrupting(Monitor):
-    """Keeps a state at some epoch and stops there; then restores it."""
-
-    def __init__(self, epochs):
-        self.left, self.state = epochs, None
-
-    def advance(self, amount=1):
-        self.left -= amount
-
-    def due(self):
-        return self.left == 0
-
-    def keep(self, stage, state):
-        self.state = {name: np.copy(values) for name, values in state.items()}
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-    def restore(self, stage):
-        return self.state
 
 
 @FORMS

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from conftest import make_problem
+from conftest import Interrupting, make_problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from reflfap import losses, onehidden
 from reflfap.errors import ConvergenceError, InputError, NonFiniteError
-from reflfap.monitor import Monitor
 from reflfap.training import frozen
 from reflfap.training.descent import descent
 from reflfap.training.flow import flow, released_time
@@ -282,25 +281,6 @@ def test_single_precision_follows_double(dtype):
     exact = flow(*double, EXP, time=1e3, tolerance=0.005)
     assert got.net.W.dtype == got.q.dtype == dtype
     assert rms(got.q - exact.q) < 0.05
-
-
-class Interrupting(Monitor):
-    """Keeps a state after some steps and stops there; then restores it."""
-
-    def __init__(self, steps):
-        self.left, self.state = steps, None
-
-    def due(self):
-        self.left -= 1
-        return self.left == 0
-
-    def keep(self, stage, state):
-        self.state = {name: np.copy(values) for name, values in state.items()}
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-    def restore(self, stage):
-        return self.state
 
 
 @SCHEMES

@@ -105,18 +105,19 @@ def _train(
     monitor: Monitor,
     initial: Mapping[str, HostArray] | None,
 ) -> Trained:
-    net = initial_network(config, name)
+    loss = loss_named(config.loss)
+    if config.trainer == "kkt":  # the limit forgets the initial weights
+        return _limit(x, y, config, loss)
     if initial is not None and name in initial:
         net = onehidden.network(initial[name], config.slope)
+    else:
+        net = initial_network(config, name)
     xp = namespace(x)
     net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
-    loss = loss_named(config.loss)
     if config.trainer == "gd":
         return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
-    if config.trainer == "flow":
-        time = released_time(config.epochs)
-        return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
-    return _limit(x, y, config, loss)
+    time = released_time(config.epochs)
+    return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
 
 
 def _limit(x: Array, y: Array, config: ArtificialConfig, loss: Loss) -> Trained:
