@@ -86,8 +86,7 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
     """
     runs = list(store.list_results(out))
     if json:
-        names = ("run_id", "experiment", "path", "status", "metrics")
-        _print_json([{name: getattr(run, name) for name in names} for run in runs])
+        _print_json([run._asdict() for run in runs])
         return
     if not runs:
         _say(f"no runs below {out}; make one with `reflfap run artificial`")

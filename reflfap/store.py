@@ -61,7 +61,6 @@ class Summary(NamedTuple):
     path: Path
     status: str  # complete, running, interrupted, or damaged: and why
     metrics: dict[str, float]
-    attributes: dict[str, Any]
 
 
 def folder_for(out: Path, experiment: str, config_json: str) -> Path:
@@ -178,14 +177,13 @@ def list_results(out: Path) -> Iterator[Summary]:
     for folder in sorted(path for path in out.glob("*/*") if path.is_dir()):
         path = folder / RESULT
         metrics: dict[str, float] = {}
-        attributes: dict[str, Any] = {}
         if path.exists():
             try:
                 with open(path, "rb") as raw:
                     verify_seal(raw, path, digest=False)
                     raw.seek(0)
                     with h5py.File(raw, "r") as file:
-                        attributes = _attributes(file, path)
+                        _attributes(file, path)  # raises where they are damaged
                         metrics = _metrics(file, path)
                 status = "complete"
             except (StoreError, OSError, RuntimeError) as error:
@@ -196,7 +194,7 @@ def list_results(out: Path) -> Iterator[Summary]:
             status = "interrupted"
         else:
             continue
-        yield Summary(folder.name, folder.parent.name, path, status, metrics, attributes)
+        yield Summary(folder.name, folder.parent.name, path, status, metrics)
 
 
 def find(out: Path, name: str) -> Path:
