@@ -17,6 +17,7 @@ from benchmarks.timing import paired, peak_memory, print_machine
 from data_loaders import artificial as data
 from figures import style
 from reflfap import onehidden
+from reflfap.backend import keep_freed_memory
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
 from reflfap.losses import EXPONENTIAL
@@ -194,5 +195,6 @@ PARTS = {part.__name__: part for part in (cell, large, images, cost, study, tole
 
 if __name__ == "__main__":
     print_machine()
+    keep_freed_memory()  # as the command line does
     for part in sys.argv[1:] or PARTS:
         PARTS[part]()

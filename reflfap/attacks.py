@@ -1,105 +1,74 @@
 """Adversarial perturbations (P2): projected gradient descent, one loop for every norm.
 
 The loop climbs a margin q(x, y_adv), any function that falls as the loss grows; it imports no
-network. A norm is a small object: `step` moves a perturbation eta along a gradient, `project` puts
-it back into the constraint set. Then the data range is applied, and the best iterate is kept.
+network. A norm is a small object whose `step` moves a perturbation eta along a gradient and puts it
+back into the constraint set. Then the data range is applied, and the best iterate is kept.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
+
+from threadpoolctl import threadpool_limits
 
 from reflfap import checks
 from reflfap.backend import Array, asarray, namespace, to_host
 from reflfap.errors import refuse
 from reflfap.losses import Loss, value
 from reflfap.monitor import SILENT, Monitor
+from reflfap.norms import L0, L2, LInf, LInfSign, Norm, Step, row_peaks
+
+__all__ = ["L0", "L2", "LInf", "LInfSign", "attack"]
 
 MarginFunction = Callable[[Array, Array], tuple[Array, Array]]
 """(x (n, d), target (n,)) -> (margins (n,), gradients of the margins with respect to x (n, d))."""
 
 CHUNK_ELEMENTS = 2**22
 """Default size of a chunk, n d: 16 MiB in float32. Larger gains nothing, smaller slows the products
-(measured, benchmarks/attack.py)."""
+of a margin function (measured, benchmarks/attack.py)."""
 
 
-class Norm(Protocol):
-    """A constraint set and the way to move in it; arrays are (n, d), memory is None or (n, d).
+class Point(NamedTuple):
+    """A model evaluated at samples: arrays with one row a sample."""
 
-    Both methods may overwrite what they are given: at the paper's size, fresh arrays would take as
-    long as a fifth of the products.
+    q: Array  # (n,) margins
+    g: Array  # (n, d) their gradients with respect to the samples
+    cache: tuple[Array, ...] = ()  # what the model wants to see again
+
+
+class Move(NamedTuple):
+    """How the samples x came from those before, for models that can use it.
+
+    x equals `reference` but for some entries, and with g the gradient before
+    reference = x0 + keep (x_before - x0) + along g.
     """
 
-    def step(self, eta: Array, g: Array, memory: Array | None) -> tuple[Array, Array | None]:
-        """eta moved along g, whose rows are zero or of largest magnitude one, and the memory."""
-
-    def project(self, eta: Array) -> Array:
-        """eta put back into the constraint set."""
-
-
-class L2(NamedTuple):
-    """||eta||_2 <= radius: eta + (radius/5) g/||g||_2, then scaled back into the ball, (P2)."""
-
-    radius: float
-
-    def step(self, eta: Array, g: Array, memory: None) -> tuple[Array, None]:
-        g *= (self.radius / 5 / namespace(g).maximum(row_norms(g), 1.0))[:, None]  # or g = 0
-        eta += g
-        return eta, None
-
-    def project(self, eta: Array) -> Array:
-        eta *= _shrink(self.radius, row_norms(eta))[:, None]
-        return eta
+    x: Array  # (n, d)
+    reference: Array  # (n, d)
+    keep: Array  # (n,)
+    along: Array  # (n,)
 
 
-class LInf(NamedTuple):
-    """||eta||_inf <= radius as released (`rescale`), (P2): g/||g||_inf, then scaled back."""
+class Model(Protocol):
+    """Margins that follow the samples along their path; a margin function needs none of this."""
 
-    radius: float
+    def start(self, x: Array, target: Array) -> Point: ...
 
-    def step(self, eta: Array, g: Array, memory: None) -> tuple[Array, None]:
-        g *= self.radius / 5
-        eta += g
-        return eta, None
-
-    def project(self, eta: Array) -> Array:
-        eta *= _shrink(self.radius, row_peaks(eta))[:, None]
-        return eta
+    def follow(self, before: Point, move: Move, target: Array) -> Point:
+        """The model at move.x; may overwrite `before`."""
 
 
-class LInfSign(NamedTuple):
-    """||eta||_inf <= radius, textbook (`sign`), (P2): sgn(g), then clipped coordinate-wise."""
+class Evaluated(NamedTuple):
+    """A margin function as a model: evaluated anew wherever the samples go."""
 
-    radius: float
+    margin: MarginFunction
 
-    def step(self, eta: Array, g: Array, memory: None) -> tuple[Array, None]:
-        return eta + namespace(g).sign(g) * (self.radius / 5), None
+    def start(self, x: Array, target: Array) -> Point:
+        return Point(*self.margin(x, target))
 
-    def project(self, eta: Array) -> Array:
-        return namespace(eta).clip(eta, -self.radius, self.radius)
-
-
-class L0(NamedTuple):
-    """At most `pixels` entries of eta differ from zero, (P2).
-
-    Each step adds the not yet changed pixel with the largest |g|, then moves all changed ones by
-    0.3 g/||g||_inf. With `tracked`, the chosen pixels are remembered. Without, as released, they
-    are found by eta != 0: a pixel clipped back onto its start is chosen again, and may stall.
-    """
-
-    pixels: int
-    tracked: bool = False
-
-    def step(self, eta: Array, g: Array, memory: Array | None) -> tuple[Array, Array | None]:
-        xp = namespace(g)
-        changed = eta != 0 if memory is None else memory
-        new = xp.argmax(xp.abs(g) - 2 * xp.astype(changed, g.dtype), axis=1)  # |g| <= 1
-        room = xp.sum(xp.astype(changed, xp.int64), axis=1) < self.pixels
-        changed = changed | ((xp.arange(g.shape[1]) == new[:, None]) & room[:, None])
-        return eta + g * (0.3 * xp.astype(changed, g.dtype)), changed if self.tracked else None
-
-    def project(self, eta: Array) -> Array:
-        return eta
+    def follow(self, before: Point, move: Move, target: Array) -> Point:
+        return self.start(move.x, target)
 
 
 class Perturbed(NamedTuple):
@@ -122,7 +91,7 @@ class Perturbed(NamedTuple):
 
 
 def attack(
-    margin: MarginFunction,
+    margin: MarginFunction | Model,
     x: Array,
     target: Array,
     norm: Norm,
@@ -131,17 +100,19 @@ def attack(
     low: float = -math.inf,
     high: float = math.inf,
     chunk: int | None = None,
+    workers: int = 1,
     monitor: Monitor = SILENT,
     stage: str = "attack",
 ) -> Perturbed:
     """Perturb samples x (N, d) towards `target` (N,) within `norm` and the range [low, high], (P2).
 
-    Each step: eta <- project(step(x - x0, dq/dx)), x <- clip(x0 + eta, low, high). The start and
-    the last iterate count; the best is kept by margin, which cannot underflow as a loss can. A
-    sample that no longer changes, or whose gradient is exactly zero, would never change again and
-    leaves the working set. Works on `chunk` rows at a time, by default CHUNK_ELEMENTS entries:
-    memory besides x and the result is about ten chunks. dtype and namespace are those of x.
-    Costs at most `steps` + 1 calls of `margin` a chunk.
+    Each step: eta <- norm.step(x - x0, dq/dx), x <- clip(x0 + eta, low, high). The start and the
+    last iterate count; the best is kept by margin, which cannot underflow as a loss can. A sample
+    that no longer changes, or whose gradient is exactly zero, would never change again and leaves
+    the working set. Works on `chunk` rows at a time, by default CHUNK_ELEMENTS entries, and with
+    `workers` on so many chunks at once, each in a thread whose BLAS has one: of use for models
+    that seldom multiply matrices. Memory besides x and the result is about ten chunks a worker.
+    dtype and namespace are those of x. Costs at most `steps` + 1 evaluations of the margin.
 
     Raises InputError for bad input, NonFiniteError naming step and sample for a NaN margin.
     Checked by test_attacks.py::test_constraint_and_range_hold, ::test_never_worse_than_the_start,
@@ -152,14 +123,19 @@ def attack(
     if chunk is None:
         chunk = max(1, CHUNK_ELEMENTS // x.shape[1])
     checks.whole_number("chunk", chunk, least=1)
+    checks.whole_number("workers", workers, least=1)
+    model = Evaluated(margin) if callable(margin) else margin
     result, done = _begin(x, monitor.restore(stage))
     monitor.begin(stage, n, "sample", done)
-    for first in range(done, n, chunk):
-        rows = slice(first, min(first + chunk, n))
-        part = _climb(margin, x[rows], target[rows], norm, steps, (low, high), first)
+
+    def climb(rows: slice) -> Perturbed:
+        return _climb(model, x[rows], target[rows], norm, steps, (low, high), rows.start)
+
+    chunks = [slice(first, min(first + chunk, n)) for first in range(done, n, chunk)]
+    for rows, part in zip(chunks, _in_threads(climb, chunks, workers), strict=True):
         for whole, piece in zip(result, part, strict=True):
             whole[rows] = piece
-        monitor.advance(rows.stop - first)
+        monitor.advance(rows.stop - rows.start)
         if monitor.due():
             monitor.keep(stage, _state(result, rows.stop))
     monitor.keep(stage, _state(result, n))
@@ -168,7 +144,7 @@ def attack(
 
 
 def _climb(
-    margin: MarginFunction,
+    model: Model,
     x0: Array,
     target: Array,
     norm: Norm,
@@ -179,56 +155,59 @@ def _climb(
     """The loop, on one chunk whose first row is row `first` of the whole."""
     xp = namespace(x0)
     active = xp.arange(x0.shape[0])
-    q, g = margin(x0, target)
-    checks.finite_or_raise(q, "margin", "the start of the attack", active + first)
-    x, best, q_start, q_best = x0, x0.copy(), q, q.copy()
+    point = model.start(x0, target)
+    checks.finite_or_raise(point.q, "margin", "the start of the attack", active + first)
+    x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
     used, zero_gradient = xp.zeros_like(active), active < 0
     memory: Array | None = None
     for step in range(1, steps + 1):
-        peak = row_peaks(g)
+        peak = row_peaks(point.g)
         zero = peak == 0
         zero_gradient[active[zero]] = True
-        g = g / (peak + xp.astype(zero, g.dtype))[:, None]
-        eta, memory = norm.step(x - x0, g, before := memory)
-        moved = norm.project(eta)
-        moved += x0
-        if limits != (-math.inf, math.inf):
-            moved = xp.clip(moved, *limits)
-        moves = xp.any(moved != x, axis=1)
+        scale = 1 / (peak + xp.astype(zero, peak.dtype))
+        done = norm.step(x - x0, point.g * scale[:, None], before := memory)
+        move, memory = _move(x0, x, done, scale, limits), done.memory
+        moves = xp.any(move.x != x, axis=1)
         if memory is not None:
             moves = moves | (before is None) | xp.any(memory != before, axis=1)
         moves = moves & ~zero
-        x = moved
         if not bool(xp.all(moves)):
             if not bool(xp.any(moves)):
                 break
-            active, x, x0, target = active[moves], x[moves], x0[moves], target[moves]
+            active, x0, target = active[moves], x0[moves], target[moves]
+            move = Move(*(part[moves] for part in move))
+            cache = tuple(part[moves] for part in point.cache)
+            point = Point(point.q[moves], point.g[moves], cache)
             memory = None if memory is None else memory[moves]
-        q, g = margin(x, target)
-        checks.finite_or_raise(q, "margin", f"attack step {step}", active + first)
+        point, x = model.follow(point, move, target), move.x
+        checks.finite_or_raise(point.q, "margin", f"attack step {step}", active + first)
         used[active] += 1
-        better = q > q_best[active]
+        better = point.q > q_best[active]
         best[active[better]] = x[better]
-        q_best[active[better]] = q[better]
+        q_best[active[better]] = point.q[better]
     return Perturbed(best, q_start, q_best, used, zero_gradient)
 
 
-def row_peaks(x: Array) -> Array:
-    """max_i |x_ni|, (n,), without a temporary of the size of x."""
-    xp = namespace(x)
-    return xp.maximum(xp.max(x, axis=1), -xp.min(x, axis=1))
+def _move(x0: Array, before: Array, step: Step, scale: Array, limits: tuple[float, float]) -> Move:
+    """The samples after a step, put into the data range; the step saw gradients times `scale`."""
+    xp = namespace(x0)
+    reference = step.eta
+    reference += x0
+    x = reference if limits == (-math.inf, math.inf) else xp.clip(reference, *limits)
+    if step.keep is None or step.along is None:
+        return Move(x, before, xp.ones_like(scale), xp.zeros_like(scale))
+    return Move(x, reference, step.keep, step.along * scale)
 
 
-def row_norms(x: Array) -> Array:
-    """||x_n||_2, (n,), as inner products: one pass, no temporary of the size of x."""
-    xp = namespace(x)
-    return xp.sqrt((x[:, None, :] @ x[:, :, None])[:, 0, 0])
-
-
-def _shrink(radius: float, size: Array) -> Array:
-    """The factor min(1, radius/size) that scales into the ball; the floor only serves size = 0."""
-    xp = namespace(size)
-    return xp.minimum(radius / xp.maximum(size, 1e-30), 1.0)
+def _in_threads(
+    climb: Callable[[slice], Perturbed], chunks: list[slice], workers: int
+) -> Iterator[Perturbed]:
+    """map, in order, with so many threads; those not begun are dropped when the caller leaves."""
+    if workers == 1:
+        yield from map(climb, chunks)
+        return
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(climb, chunks)
 
 
 def _begin(x: Array, kept: Mapping[str, Any] | None) -> tuple[Perturbed, int]:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import reflfap
 from reflfap import store
-from reflfap.backend import namespace_for
+from reflfap.backend import keep_freed_memory, namespace_for
 from reflfap.config import ArtificialConfig, canonical_json
 from reflfap.errors import InputError, ReflfapError, refuse
 from reflfap.experiments import artificial
@@ -52,6 +52,7 @@ def run_artificial(
 ) -> None:
     """Learn from perturbed noise (E1): standard, noise and adversarial networks."""
     xp = namespace_for(options.device)
+    keep_freed_memory()
     text = canonical_json(config)
     folder = store.folder_for(options.out, config.experiment, text)
     with lock(folder / store.LOCK, _say_waiting):

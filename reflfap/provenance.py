@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import reflfap
+from reflfap.backend import blas_threads
 
 _PACKAGES = ("numpy", "scipy", "h5py", "cupy-cuda13x", "cupy-cuda12x")
 
@@ -27,7 +28,7 @@ def describe(backend: str, device: str) -> dict[str, str | int]:
         "backend": backend,
         "device": device,
         "blas": ", ".join(names) or "unknown",
-        "threads": max((int(pool["num_threads"]) for pool in pools), default=1),
+        "threads": blas_threads(),
         "versions_json": json.dumps(_versions(), sort_keys=True),
         "source_revision": source_revision(),
     }

@@ -5,9 +5,9 @@ import pytest
 
 from data_loaders.artificial import DISTRIBUTIONS
 from reflfap import onehidden
-from reflfap.attacks import row_norms
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
+from reflfap.norms import row_norms
 
 SMALL = {"dim": 400, "hidden": 20, "n": 20, "n_adv": 100, "epochs": 500}
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflfap import losses, onehidden
-from reflfap.attacks import L0, L2, LInf, LInfSign, attack, row_norms, row_peaks
+from reflfap.attacks import L0, L2, LInf, LInfSign, attack
 from reflfap.errors import InputError, NonFiniteError
+from reflfap.norms import row_norms, row_peaks
 
 NORMS = {
     "l2": L2(0.5),

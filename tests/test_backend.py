@@ -1,11 +1,14 @@
 """Array libraries: found from the arrays, never mixed; devices refused with a clear message."""
 
 import builtins
+import platform
+import subprocess
 import sys
 
 import array_api_strict
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from reflfap import backend
 from reflfap.errors import BackendError
@@ -50,3 +53,30 @@ def test_transfers():
     back = backend.to_host(there)
     assert back.dtype == x.dtype
     assert np.array_equal(back, x)
+
+
+def test_blas_threads():
+    """A limit set from outside is seen."""
+    with threadpool_limits(1, "blas"):
+        assert backend.blas_threads() == 1
+    assert backend.blas_threads() >= 1
+
+
+def test_freed_memory_is_kept():
+    """After the call a freed array's memory stays with the process; before it, it went back."""
+    code = (
+        "import numpy as np, sys\n"
+        "from reflfap.backend import keep_freed_memory\n"
+        "if sys.argv[1] == 'keep': keep_freed_memory()\n"
+        "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
+        "x = np.ones(25_000_000); del x\n"  # 200 MB
+        "print(resident())"
+    )
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        pytest.skip("glibc only: elsewhere the call does nothing")
+
+    def left(how):
+        command = [sys.executable, "-c", code, how]
+        return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    assert left("keep") - left("default") > 150e6

@@ -7,7 +7,6 @@ adversarial network the perturbed noise; neither sees a natural sample or a natu
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +15,10 @@ from data_loaders import artificial as data
 from reflfap import attacks, onehidden
 from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, to_host
 from reflfap.config import ArtificialConfig
+from reflfap.following import perturb
 from reflfap.losses import Loss, log_mean, loss_named
 from reflfap.monitor import SILENT, Monitor
+from reflfap.norms import Norm
 from reflfap.rng import stream
 from reflfap.theory.kkt import aligned_kkt
 from reflfap.theory.prediction import accuracy_l2
@@ -65,7 +66,17 @@ def run(
     standard = _train(config, "standard", x, y, monitor, initial)
     x_noise, y_noise = (asarray(part, xp) for part in noise(config))
     plain = _train(config, "noise", x_noise, y_noise, monitor, initial)
-    perturbed = _perturb(config, standard.net, x_noise, y_noise, monitor)
+    domain = data.DISTRIBUTIONS[config.data]
+    perturbed = perturb(
+        standard.net,
+        x_noise,
+        y_noise,
+        attack_norm(config),
+        steps=config.steps,
+        low=domain.low,
+        high=domain.high,
+        monitor=monitor,
+    )
     del x_noise
     adversarial = _train(config, "adversarial", perturbed.x, y_noise, monitor, initial)
 
@@ -83,7 +94,7 @@ def initial_network(config: ArtificialConfig, name: str) -> onehidden.Network:
     return onehidden.network(W, config.slope)
 
 
-def attack_norm(config: ArtificialConfig) -> attacks.Norm:
+def attack_norm(config: ArtificialConfig) -> Norm:
     """The constraint that `config` names, (P2)."""
     if config.norm == "l2":
         return attacks.L2(config.size)
@@ -126,26 +137,6 @@ def _limit(x: Array, y: Array, config: ArtificialConfig, loss: Loss) -> Trained:
     mean = math.exp(log_mean(loss, point.q))
     trace = Trace(np.asarray([np.inf]), np.asarray([mean]), np.asarray([0.0]))
     return Trained(point.net, asarray(point.q, namespace(x)), trace, "limit")
-
-
-def _perturb(
-    config: ArtificialConfig,
-    net: onehidden.Network,
-    x: Array,
-    y: Array,
-    monitor: Monitor,
-) -> attacks.Perturbed:
-    domain = data.DISTRIBUTIONS[config.data]
-    return attacks.attack(
-        partial(onehidden.margin_gradient, net),
-        x,
-        y,
-        attack_norm(config),
-        steps=config.steps,
-        low=domain.low,
-        high=domain.high,
-        monitor=monitor,
-    )
 
 
 def _metrics(

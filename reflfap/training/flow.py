@@ -46,6 +46,7 @@ class State(NamedTuple):
     t: float
     C: Array  # (m, N), W = W0 + C X
     Z: Array  # (m, N) pre-activations
+    slopes: Array  # (m, N) phi'(Z), the pattern
     q: Array  # (N,) float64 margins, read from Z
     log_loss: float
 
@@ -135,7 +136,7 @@ def _advance(
         factor = min(GROWTH, factor, MOST_LOG_LOSS / max(change, 1e-12))
         if tried.error <= tolerance and change <= 1.5 * MOST_LOG_LOSS:
             end = tried.state._replace(t=time) if last else tried.state
-            turned = run.sign_changes(state.Z, end.Z)
+            turned = run.sign_changes(state, end)
             row = (state.t, math.exp(state.log_loss), used, turned, float(newton), flops)
             return end, used * factor, row
         h = used * max(0.1, min(0.7, factor)) if math.isfinite(factor) else 0.1 * used
@@ -156,14 +157,15 @@ class _Flow:
         self.low_rank = self.n > 2 * x.shape[1]  # then D X X^T is cheaper than D K
         self.attempt = self._implicit if scheme == "implicit" else self._explicit
         self.K = x @ x.T if scheme == "implicit" or not self.low_rank else None
+        self.M: Array = None  # (N, N), reused: a new one each time would cost as much as K o M
 
     def start(self) -> tuple[State, float, list[Row]]:
-        """The initial state, a first step that changes no margin by more than 0.1, no trace."""
+        """The initial state, a first step that changes no margin by more than 0.5, no trace."""
         Z = self.net.W @ self.x.T
         state = self.read(0.0, self.xp.zeros_like(Z), Z)
         r = rate(self.loss, state.q)
-        fastest = float(self.xp.max(self.xp.abs(self.margins(self.spread(self.force(Z, r))))))
-        return state, 0.1 * self.n / max(fastest, 1e-300), []
+        fastest = float(self.xp.max(self.xp.abs(self.margins(self.spread(self.force(state, r))))))
+        return state, 0.5 * self.n / max(fastest, 1e-300), []
 
     def restored(self, kept: Mapping[str, Any]) -> tuple[State, float, list[Row]]:
         C, Z = asarray(kept["C"], self.xp), asarray(kept["Z"], self.xp)
@@ -172,46 +174,56 @@ class _Flow:
 
     def read(self, t: float, C: Array, Z: Array) -> State:
         """The state with its margins and its loss; raises NonFiniteError."""
-        q = self.margins(activation_slope(Z, self.net.slope) * Z)
+        slopes = activation_slope(Z, self.net.slope)
+        q = self.margins(slopes * Z)
         log_loss = log_mean(self.loss, q)
         if not math.isfinite(log_loss):
             checks.finite_or_raise(q, "margin", f"t = {t:.6g}")
             raise NonFiniteError(
                 f"loss: expected a finite mean, got exp({log_loss}) at t = {t:.6g}"
             )
-        return State(t, C, Z, q, log_loss)
+        return State(t, C, Z, slopes, q, log_loss)
 
     def margins(self, activations: Array) -> Array:
         """y_n sum_j a_j (.)_jn, (N,) float64."""
         return self.y * self.xp.astype(self.net.a @ activations, self.xp.float64)
 
-    def force(self, Z: Array, r: Array) -> Array:
-        """a_j phi'(Z_jn) y_n r_n, (m, N): N dC/dt."""
-        slopes = activation_slope(Z, self.net.slope)
-        return backward(self.net, slopes, self.xp.astype(self.y * r, Z.dtype))
+    def force(self, state: State, r: Array) -> Array:
+        """a_j phi'(Z_jn) y_n r_n, (m, N): N dC/dt for the rates r (N,)."""
+        df = self.xp.astype(self.y * r, state.Z.dtype)
+        return backward(self.net, state.slopes.copy(), df)
+
+    def moved(self, state: State, h: float, change: Array) -> State:
+        """The state after time h, in which C changed by `change`; overwrites it."""
+        Z = self.spread(change)
+        Z += state.Z
+        change += state.C
+        return self.read(state.t + h, change, Z)
+
+    def interaction(self, state: State) -> Array:
+        """M of `state`, in place of the last one."""
+        self.M = interaction(self.K, state.slopes, self.M)
+        return self.M
 
     def spread(self, D: Array) -> Array:
         """D K, (m, N): the change of Z that the change D of C makes."""
         return (D @ self.x) @ self.x.T if self.low_rank else D @ self.K
 
-    def sign_changes(self, Z: Array, end: Array) -> float:
-        return float(self.xp.sum(self.xp.astype((Z > 0) != (end > 0), self.xp.int64)))
+    def sign_changes(self, state: State, end: State) -> float:
+        return float(self.xp.sum(self.xp.astype(state.slopes != end.slopes, self.xp.int64)))
 
     def _implicit(self, state: State, h: float, tolerance: float) -> Attempt:
         """2 (two half steps) - (a whole step), each implicit with its pattern frozen."""
         c, inner = h / self.n, 0.01 * tolerance
-        M = interaction(self.K, activation_slope(state.Z, self.net.slope))
+        M = self.interaction(state)
         whole = implicit_step(self.loss, M, self.y, state.q, c, inner)
         first = implicit_step(self.loss, M, self.y, state.q, c / 2, inner)
-        del M
-        half = c / 2 * self.force(state.Z, first.r)
-        middle = self.read(state.t + h / 2, half, state.Z + self.spread(half))
-        M = interaction(self.K, activation_slope(middle.Z, self.net.slope))
+        middle = self.moved(state, h / 2, self.force(state, c / 2 * first.r))
+        M = self.interaction(middle)
         second = implicit_step(self.loss, M, self.y, middle.q, c / 2, inner)
-        del M
-        change = c * self.force(state.Z, first.r - whole.r)
-        change += c * self.force(middle.Z, second.r)
-        end = self.read(state.t + h, state.C + change, state.Z + self.spread(change))
+        change = self.force(state, c * (first.r - whole.r))
+        change += self.force(middle, c * second.r)
+        end = self.moved(state, h, change)
         error = rms(end.q - whole.q)
         solves = (whole, first, second)
         vectors = sum(solve.products for solve in solves) * 2 * self.n**2
@@ -221,10 +233,8 @@ class _Flow:
     def _explicit(self, state: State, h: float, tolerance: float) -> Attempt:
         """The midpoint rule; Euler's step, twice the way to the middle, is the lower order."""
         c = h / self.n
-        velocity = self.spread(self.force(state.Z, rate(self.loss, state.q)))
-        middle = self.read(state.t + h / 2, state.C, state.Z + c / 2 * velocity)
-        change = c * self.force(middle.Z, rate(self.loss, middle.q))
-        end = self.read(state.t + h, state.C + change, state.Z + self.spread(change))
+        middle = self.moved(state, h / 2, self.force(state, c / 2 * rate(self.loss, state.q)))
+        end = self.moved(state, h, self.force(middle, c * rate(self.loss, middle.q)))
         error = rms(end.q - (2 * middle.q - state.q))
         return Attempt(end, error, 0, 2 * self._spread_flops())
 

@@ -28,15 +28,15 @@ class Implicit(NamedTuple):
     products: int  # products of M with a vector
 
 
-def interaction(K: Array, slopes: Array) -> Array:
+def interaction(K: Array, slopes: Array, out: Array | None = None) -> Array:
     """M = K o (Phi^T Phi)/m, (N, N), from K (N, N) and phi'(Z) (m, N); 2 m N^2 operations or half.
 
-    NumPy sees that both factors are one array and computes one triangle only.
+    NumPy sees that both factors are one array and computes one triangle only. Fills `out` if given.
     Checked by test_flow.py::test_interaction_is_the_margins_jacobian.
     """
-    M = slopes.T @ slopes
+    Phi = slopes / math.sqrt(slopes.shape[0])
+    M = namespace(K).matmul(Phi.T, Phi, out=out)
     M *= K
-    M /= slopes.shape[0]
     return M
 
 
@@ -73,7 +73,7 @@ def implicit_step(loss: Loss, M: Array, y: Array, q: Array, c: float, tolerance:
         def matrix(vector: Array, E: Array = E) -> Array:
             return vector + c * E * H(E * vector)
 
-        u = conjugate_gradients(matrix, -E * Hg, 1e-4)
+        u = conjugate_gradients(matrix, -E * Hg, 1e-3)
         s, Hs = -g - c * E * u, -Hg - c * H(E * u)
         length = _line_search(loss, q, (v, Hv), (s, Hs), c, float(xp.sum(Hg * s)) / c)
         v, Hv = v + length * s, Hv + length * Hs
