@@ -224,7 +224,7 @@ class _Flow:
         change = self.force(state, c * (first.r - whole.r))
         change += self.force(middle, c * second.r)
         end = self.moved(state, h, change)
-        error = rms(end.q - whole.q)
+        error = rms(end.q - second.q)
         solves = (whole, first, second)
         vectors = sum(solve.products for solve in solves) * 2 * self.n**2
         flops = 2 * self._spread_flops() + 2 * self._interaction_flops() + vectors
