@@ -55,7 +55,7 @@ class Attempt(NamedTuple):
     """A step that was tried."""
 
     state: State
-    error: float  # RMS difference of the margins to those of the embedded method of lower order
+    error: float  # RMS difference of the margins to those of an embedded method of first order
     newton: int
     flops: float
 
