@@ -19,6 +19,7 @@ from reflfap import checks
 from reflfap.backend import Array, HostArray, asarray, namespace, to_host
 from reflfap.errors import NoKKTPointError
 from reflfap.onehidden import Network, activation_slope, network, output_weights
+from reflfap.training.frozen import interaction
 
 LARGEST_INACTIVE = 3_000  # scipy's active-set solver is slow beyond
 TOLERANCE = 1e-6
@@ -40,7 +41,7 @@ def aligned_pattern(a: HostArray, y: HostArray, slope: float) -> HostArray:
 
 
 def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
-    """The KKT point (T2) with the aligned pattern, for samples x (N, d) with labels y (N,).
+    """(T2): the KKT point with the aligned pattern, for samples x (N, d) with labels y (N,).
 
     Every constraint active: one Cholesky factor of M, N^3/3, in float64. If that gives negative
     multipliers, constraints are inactive, and the non-negative problem is solved (up to N = 3,000).
@@ -55,7 +56,8 @@ def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
     M = _margins_of_multipliers(x_host, y_host, slope)
     lam = _multipliers(M)
     a = output_weights(m)
-    rows = (aligned_pattern(a[[0, -1]], y_host, slope) * (lam * y_host)) @ x_host
+    weights = aligned_pattern(a[[0, -1]], y_host, slope) * (lam * y_host)
+    rows = weights.astype(x_host.dtype) @ x_host
     W = np.repeat(rows * a[[0, -1], None], m // 2, axis=0).astype(x_host.dtype)
     net = network(asarray(W, xp), slope)
     q, residual = certificate(net, x, y, lam)
@@ -97,7 +99,8 @@ def _margins_of_multipliers(x: HostArray, y: HostArray, slope: float) -> HostArr
     """M (N, N) float64 with q = M lam under the aligned pattern."""
     M = (x @ x.T).astype(np.float64)
     same, opposite = (1 + slope**2) / 2, -slope
-    M *= np.where(y[:, None] == y, same, opposite)
+    for row, label in zip(M, y, strict=True):  # no second (N, N)
+        row *= np.where(y == label, same, opposite)
     return M
 
 
@@ -105,7 +108,8 @@ def _multipliers(M: HostArray) -> HostArray:
     """lam with M lam = 1; if some are negative, the lam >= 0 of least lam^T M lam / 2 - sum lam."""
     ones = np.ones(len(M))
     try:
-        factor = linalg.cholesky(M, check_finite=False)
+        # M is symmetric: its transpose is what LAPACK can overwrite
+        factor = linalg.cholesky(M.T, overwrite_a=True, check_finite=False)
         singular = factor.diagonal().min() < SMALLEST_PIVOT * factor.diagonal().max()
     except linalg.LinAlgError:
         singular = True
@@ -125,3 +129,46 @@ def _multipliers(M: HostArray) -> HostArray:
         )
     inactive: HostArray = optimize.nnls(factor, start)[0]
     return inactive
+
+
+def multiplier_bounds(x: Array, slope: float) -> tuple[float, float]:
+    """(T3): 1/(2 R_max^2) < lam_n < 3/(2 gamma^2 R_min^2), for samples x (N, d) under (T1).
+
+    Checked by test_theory.py::test_multipliers_lie_within_their_bounds.
+    """
+    xp, slope = checks.matrix("x", x), checks.leaky_slope(slope)
+    squares = xp.sum(x * x, axis=1)
+    return 0.5 / float(xp.max(squares)), 1.5 / (slope**2 * float(xp.min(squares)))
+
+
+class Recovered(NamedTuple):
+    """Multipliers read off a trained network."""
+
+    lam: HostArray  # (N,) float64, for W as it is; divide by the least margin for (T2)
+    residual: float  # ||W - sum_n lam_n (...)_n||_F / ||W||_F, 0 at a KKT point
+
+
+def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
+    """(T2) backwards: the lam that explain W best as w_j = sum_n lam_n y_n a_j phi'(Z_jn) x_n.
+
+    Least squares over the N coefficients of the m d equations. Its normal equations are
+    H lam = q with H of (N5) and q the margins: the inner product of two of the N matrices
+    y_n a_j phi'(Z_jn) x_n is H_nk, and that of one with W is q_n. Solved in float64 on the host;
+    directions that rounding cannot tell from dependent ones are left out.
+    Memory: two (N, N) in float64. Checked by test_theory.py::test_multipliers_are_recovered.
+    """
+    checks.samples_and_labels(x, y, net.W.shape[1])
+    xp = namespace(x)
+    Z = net.W @ x.T
+    slopes = activation_slope(Z, net.slope)
+    q = to_host(y * (net.a @ (slopes * Z))).astype(np.float64)
+    y_host = to_host(y).astype(np.float64)
+    H = to_host(interaction(x @ x.T, slopes)).astype(np.float64)
+    H *= y_host
+    H *= y_host[:, None]
+    eps = float(np.finfo(str(x.dtype)).eps)
+    lam = linalg.lstsq(H, q, cond=len(H) * eps, check_finite=False)[0]
+    C = slopes * net.a[:, None] * xp.astype(asarray(lam * y_host, xp), x.dtype)
+    rest = net.W - C @ x
+    residual = float(xp.sqrt(xp.sum(rest * rest))) / float(xp.sqrt(xp.sum(net.W * net.W)))
+    return Recovered(lam, residual)

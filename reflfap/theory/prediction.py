@@ -1,25 +1,120 @@
-"""(L4): predicted accuracy of a network that learned from perturbed noise."""
+"""(L4): predicted accuracy of a network that learned from perturbed noise, for three norms.
+
+Natural samples and noise have independent zero-mean coordinates of variance sigma^2; labels and
+targets are random; multipliers are nearly equal, so that b = lam sum_n y_n x_n. A perturbation is
+eta_n = y_adv_n v plus what differs from sample to sample. At a natural sample z = x_k, with
+b^ = b/||b|| and Lam = N_adv lam_adv,
+
+    second effect  Lam y_k <v, x_k>:  mean Lam <v, b^> sigma sqrt(d/N),  deviation Lam sigma ||v||;
+    first effect:  deviation Lam sigma sqrt(sum_i Var x_adv_i / N_adv).
+
+The mean is the component of y_k x_k along b, ||b||/(N lam) = sigma sqrt(d/N). So, with Phi the
+normal distribution function and rest = sum_i Var x_adv_i (d sigma^2 but for L0),
+
+    accuracy = Phi( sqrt(d/N) <v, b^> / sqrt(||v||^2 + rest/N_adv) ),
+
+no fitted constant. What remains is <v, b^>, ||v|| and rest for each norm; the entries of b are
+nearly normal, so order statistics of normal variables give them. docs/theory.md has the proofs.
+"""
 
 import math
 
+import numpy as np
+from scipy.special import ndtri
+
 from reflfap import checks
+from reflfap.backend import HostArray
+from reflfap.theory.orthogonality import median_of_largest
+
+STRIDE = 0.3  # of the L0 attack, (P2)
 
 
 def accuracy_l2(dim: int, n: int, n_adv: int, epsilon: float, variance: float) -> float:
-    """(L4) for L2: the accuracy on N natural samples after learning from N_adv perturbed ones.
+    """(L4), L2: Phi( s / sqrt(1 + s^2 N/d) ), s = (eps/sigma) sqrt(N_adv/N).
 
-    accuracy = Phi(s / sqrt(1 + s^2 N/d)), s = (eps/sigma) sqrt(N_adv/N), with Phi the normal
-    distribution function. Assumes independent zero-mean coordinates of variance sigma^2, natural
-    and noise alike, random labels and targets, and near-equal multipliers; fits no constant.
+    v = eps b^, so <v, b^> = ||v|| = eps.
     Checked by test_prediction.py::test_limits and ::test_against_simulated_effects.
     """
+    _check(dim, n, n_adv, epsilon, variance)
+    return _accuracy(dim, n, n_adv, epsilon, epsilon, dim * variance)
+
+
+def accuracy_linf(
+    dim: int, n: int, n_adv: int, epsilon: float, variance: float, variant: str = "rescale"
+) -> float:
+    """(L4), Linf: `sign`, v = eps sgn(b); `rescale`, v = eps b/||b||_inf.
+
+    For normal entries of b, <sgn b, b^> = sqrt(2 d/pi), and ||b||_inf is z ||b||/sqrt(d) with z the
+    median of the largest of d normal magnitudes.
+    Checked by test_prediction.py::test_limits and ::test_against_simulated_effects.
+    """
+    _check(dim, n, n_adv, epsilon, variance)
+    checks.choice("variant", variant, ("rescale", "sign"))
+    if variant == "sign":
+        component, length = epsilon * math.sqrt(2 * dim / math.pi), epsilon * math.sqrt(dim)
+    else:
+        component = length = epsilon * math.sqrt(dim) / median_of_largest(dim)
+    return _accuracy(dim, n, n_adv, component, length, dim * variance)
+
+
+def accuracy_l0(dim: int, n: int, n_adv: int, pixels: int, variance: float, bounded: bool) -> float:
+    """(L4), L0: the attack's own course over the d_delta largest |b_i|, in their order.
+
+    The k-th pixel is chosen in step k and moves 0.3 |b_(k)|/|b_(1)| in each of the d_delta - k + 1
+    steps from there: c_k in all, z_k the normal quantile of its rank. On unbounded (Gaussian) data
+    v_k = c_k. On [-1, 1] a pixel stops after its distance D to the edge, uniform on [0, 2]:
+    v_k = E min(c_k, D) = c_k - c_k^2/4, or 1 from c_k = 2 on, and it ends at the edge, or with a
+    variance of its own, Var(x + min(c_k, D)).
+    Checked by test_prediction.py::test_limits and ::test_against_simulated_effects.
+    """
+    _check(dim, n, n_adv, 0.0, variance)
+    checks.whole_number("pixels", pixels, 1)
+    k = np.arange(1, min(pixels, dim) + 1)
+    z = -ndtri((k - 0.5) / (2 * dim))
+    c = STRIDE * (len(k) - k + 1) * z / z[0]
+    v, own = (_mean_move(c), _variance_left(c)) if bounded else (c, np.full(len(k), variance))
+    component = float(v @ z) / math.sqrt(dim)
+    rest = (dim - len(k)) * variance + float(own.sum())
+    return _accuracy(dim, n, n_adv, component, float(np.linalg.norm(v)), rest)
+
+
+def accuracy_of_random_targets(dim: int, n: int, epsilon: float, variance: float) -> float:
+    """(L4), L2, natural samples with random targets in place of noise, at those samples themselves.
+
+    x_k was trained on with a target of its own, which adds +-Lam ||x_k||^2/N to the first effect,
+    with and against its label equally often: the mean of two normal distribution functions.
+    Checked by test_prediction.py::test_limits and ::test_against_simulated_effects.
+    """
+    _check(dim, n, n, epsilon, variance)
+    sigma = math.sqrt(variance)
+    deviation = sigma * math.sqrt(epsilon**2 + dim * variance / n)
+    learned, own = epsilon * sigma * math.sqrt(dim / n), dim * variance / n
+    return sum(_Phi((learned + sign * own) / deviation) for sign in (1, -1)) / 2
+
+
+def _accuracy(dim: int, n: int, n_adv: int, component: float, length: float, rest: float) -> float:
+    return _Phi(math.sqrt(dim / n) * component / math.sqrt(length**2 + rest / n_adv))
+
+
+def _mean_move(c: HostArray) -> HostArray:
+    """E min(c, D), D uniform on [0, 2]."""
+    c = np.minimum(c, 2.0)
+    return c - c**2 / 4
+
+
+def _variance_left(c: HostArray) -> HostArray:
+    """Var(min(1, x + c)), x = 1 - D uniform on [-1, 1]: E (max(D - c, 0))^2 - (its mean)^2."""
+    left: HostArray = 2 - np.minimum(c, 2.0)
+    return left**3 / 6 - (left**2 / 4) ** 2
+
+
+def _Phi(z: float) -> float:
+    """The normal distribution function."""
+    return 0.5 * (1 + math.erf(z / math.sqrt(2)))
+
+
+def _check(dim: int, n: int, n_adv: int, epsilon: float, variance: float) -> None:
     for name, count in (("dim", dim), ("n", n), ("n_adv", n_adv)):
         checks.whole_number(name, count, 1)
     checks.real_number("epsilon", epsilon, 0, math.inf, closed="[)")
     checks.real_number("variance", variance, 0, math.inf, closed="()")
-    s = epsilon / math.sqrt(variance) * math.sqrt(n_adv / n)
-    return _normal_distribution(s / math.sqrt(1 + s**2 * n / dim))
-
-
-def _normal_distribution(z: float) -> float:
-    return 0.5 * (1 + math.erf(z / math.sqrt(2)))
