@@ -104,7 +104,7 @@ def attack(
     monitor: Monitor = SILENT,
     stage: str = "attack",
 ) -> Perturbed:
-    """Perturb samples x (N, d) towards `target` (N,) within `norm` and the range [low, high], (P2).
+    """(P2): perturb samples x (N, d) towards `target` (N,) within `norm` and [low, high].
 
     Each step: eta <- norm.step(x - x0, dq/dx), x <- clip(x0 + eta, low, high). The start and the
     last iterate count; the best is kept by margin, which cannot underflow as a loss can. A sample

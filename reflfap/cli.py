@@ -3,28 +3,25 @@
 Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (run again to resume).
 """
 
-import contextlib
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import tyro
-from tqdm import tqdm
 
 import reflfap
-from reflfap import store
+from reflfap import audit, audit_page, store
 from reflfap.backend import keep_freed_memory, namespace_for
-from reflfap.config import ArtificialConfig, canonical_json
+from reflfap.config import ArtificialConfig, CertificatesConfig, Config, canonical_json
 from reflfap.errors import InputError, ReflfapError, refuse
-from reflfap.experiments import artificial
-from reflfap.files import lock
+from reflfap.experiments import artificial, certificates
+from reflfap.files import lock, write_text
 from reflfap.monitor import Monitor
+from reflfap.progress import Bars, RunMonitor, say
 from reflfap.provenance import describe
 
 
@@ -36,46 +33,116 @@ class RunOptions:
     """folder of all results"""
     json: bool = False
     """print one JSON object on standard output"""
+    force: bool = False
+    """compute again even if a complete result is there"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtificialOptions(RunOptions):
+    """More ways to run (E1)."""
+
     figure: bool = False
     """draw the decision map next to the result, as PNG and PDF"""
     save_data: bool = False
     """store natural data and noise too, which are otherwise drawn again from the seed"""
-    force: bool = False
-    """compute again even if a complete result is there"""
     device: Literal["cpu", "cuda"] = "cpu"
     """cpu: NumPy; cuda: CuPy"""
 
 
+class Computed(NamedTuple):
+    """What an experiment leaves to be stored."""
+
+    metrics: Mapping[str, float]
+    datasets: Mapping[str, store.Dataset]
+
+
 def run_artificial(
     config: tyro.conf.OmitArgPrefixes[ArtificialConfig],
-    options: tyro.conf.OmitArgPrefixes[RunOptions],
+    options: tyro.conf.OmitArgPrefixes[ArtificialOptions],
 ) -> None:
     """Learn from perturbed noise (E1): standard, noise and adversarial networks."""
     xp = namespace_for(options.device)
+
+    def compute(monitor: Monitor) -> Computed:
+        cell = artificial.run(config, xp, monitor)
+        return Computed(cell.metrics, _datasets(config, cell, options.save_data))
+
+    needed = ("data/natural/x",) if options.save_data else ()
+    about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
+    path = _run(config, options, compute, about, needed)
+    with store.open_result(path) as result:
+        pictures = _draw(result) if options.figure else []
+        _report(result, pictures, options.json)
+
+
+def run_certificates(
+    config: tyro.conf.OmitArgPrefixes[CertificatesConfig],
+    options: tyro.conf.OmitArgPrefixes[RunOptions],
+) -> None:
+    """Check the theory where its condition holds, nearly holds and fails (E4)."""
+
+    def compute(monitor: Monitor) -> Computed:
+        return Computed(certificates.run(config, monitor), {})
+
+    about = {**describe("numpy", "cpu"), "dtype": "float64"}
+    with store.open_result(_run(config, options, compute, about)) as result:
+        _report(result, [], options.json)
+
+
+def run_audit(json: bool = False, html: Path | None = None) -> None:
+    """Check every tagged statement of the paper, and say where its code is. Under a minute.
+
+    Exit code 1 if one does not hold, has no code, or if code names an unknown tag.
+
+    Args:
+        json: print one JSON object on standard output
+        html: write a page with the same, to read in a browser, without any network
+    """
+    start = time.perf_counter()
+    rows, unknown = audit.audit(Bars()), audit.unknown_tags()
+    failed = [row.tag for row in rows if not row.passed]
+    if html is not None:
+        about = {"version": reflfap.__version__, **describe("numpy", "cpu")}
+        del about["versions_json"]
+        about["seconds"] = f"{time.perf_counter() - start:.1f}"
+        write_text(html, audit_page.page(rows, {name: str(what) for name, what in about.items()}))
+    if json:
+        _print_json({"statements": [row._asdict() for row in rows], "unknown_tags": unknown})
+    else:
+        for row in rows:
+            verdict = "holds" if row.passed else "FAILS"
+            shown = f"{row.residual:.1e} of at most {row.tolerance:.0e}"
+            print(f"{row.tag}  {verdict}  {shown:<26}  {', '.join(row.places) or 'no code'}")
+        print(f"{len(rows) - len(failed)} of {len(rows)} statements hold")
+    if failed or unknown:
+        raise ReflfapError(f"audit: {', '.join(failed + unknown)}")
+
+
+def _run(
+    config: Config,
+    options: RunOptions,
+    compute: Callable[[Monitor], Computed],
+    about: Mapping[str, Any],
+    needed: Sequence[str] = (),
+) -> Path:
+    """The result file of a config: the complete one that is there, or a new one."""
     keep_freed_memory()
     text = canonical_json(config)
     folder = store.folder_for(options.out, config.experiment, text)
     with lock(folder / store.LOCK, _say_waiting):
         path, checkpoints = folder / store.RESULT, store.Checkpoints(folder)
-        if options.force or not _reusable(path, options.save_data):
+        if options.force or not _reusable(path, needed):
             if options.force:
                 checkpoints.clear()
             start = time.perf_counter()
             with RunMonitor(checkpoints) as monitor:
-                cell = artificial.run(config, xp, monitor)
-                attributes = {
-                    **describe(xp.__name__, options.device),
-                    "dtype": config.dtype,
-                    "wall_seconds": time.perf_counter() - start,
-                }
-                datasets = _datasets(config, cell, options.save_data)
-                store.write(folder, text, attributes, cell.metrics, datasets)
+                found = compute(monitor)
+                attributes = {**about, "wall_seconds": time.perf_counter() - start}
+                store.write(folder, text, attributes, found.metrics, found.datasets)
         else:
-            _say(f"complete result found, nothing to compute: {path}")
+            say(f"complete result found, nothing to compute: {path}")
         checkpoints.clear()  # also those of a run that was killed just after its result was there
-    with store.open_result(path) as result:
-        pictures = _draw(result) if options.figure else []
-        _report(result, pictures, options.json)
+    return path
 
 
 def list_runs(out: Path = Path("results"), json: bool = False) -> None:
@@ -90,7 +157,7 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
         _print_json([run._asdict() for run in runs])
         return
     if not runs:
-        _say(f"no runs below {out}; make one with `reflfap run artificial`")
+        say(f"no runs below {out}; make one with `reflfap run artificial`")
     for run in runs:
         accuracy = run.metrics.get("acc_adversarial")
         shown = "" if accuracy is None else f"  acc_adversarial {accuracy:.3f}"
@@ -137,6 +204,8 @@ def verify_runs(
 
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("run", "artificial"): run_artificial,
+    ("run", "certificates"): run_certificates,
+    ("audit",): run_audit,
     ("list",): list_runs,
     ("show",): show_run,
     ("verify",): verify_runs,
@@ -159,81 +228,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = ", ".join(" ".join(words) for words in COMMANDS)
         refuse("command", f"one of {known}", " ".join(args[:2]) or "none", "see reflfap --help")
     except InputError as error:
-        _say(f"reflfap: error: {error}")
+        say(f"reflfap: error: {error}")
         return 2
     except (ReflfapError, OSError, MemoryError) as error:
-        _say(f"reflfap: failed: {error}")
+        say(f"reflfap: failed: {error}")
         return 1
     except KeyboardInterrupt:
-        _say("reflfap: interrupted; the same command resumes")
+        say("reflfap: interrupted; the same command resumes")
         return 130
 
 
-class RunMonitor(Monitor):
-    """Progress bars on standard error, checkpoints, and an orderly end on Ctrl-C or SIGTERM.
-
-    The first signal lets the step under way finish and keeps its state; a second ends at once.
-    Checked by test_cli.py::test_an_interrupted_run_resumes.
-    """
-
-    def __init__(self, checkpoints: store.Checkpoints) -> None:
-        self.checkpoints = checkpoints
-        self.interrupted = False
-        self._bar: Any = None
-        self._handlers: dict[int, Any] = {}
-
-    def __enter__(self) -> "RunMonitor":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):  # signals belong to the main thread
-                self._handlers[number] = signal.signal(number, self._interrupt)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.end()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _interrupt(self, number: int, frame: object) -> None:
-        if self.interrupted:
-            os._exit(130)  # an exception could land inside HDF5, which bears none; files are atomic
-        self.interrupted = True
-        _say("stopping after the step under way; once more to stop at once")
-
-    def begin(self, stage: str, total: int, unit: str, done: int = 0) -> None:
-        quiet = None  # tqdm: quiet unless standard error is a terminal
-        self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, disable=quiet)
-
-    def advance(self, amount: int = 1) -> None:
-        self._bar.update(amount)
-
-    def end(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def restore(self, stage: str) -> Mapping[str, Any] | None:
-        state = self.checkpoints.restore(stage)
-        if state is not None:
-            _say(f"{stage}: resumed from a checkpoint")
-        return state
-
-    def due(self) -> bool:
-        return self.interrupted or self.checkpoints.due()
-
-    def keep(self, stage: str, state: Mapping[str, Any]) -> None:
-        self.checkpoints.keep(stage, state, at_once=self.interrupted)
-        if self.interrupted:
-            raise KeyboardInterrupt
-
-
-def _reusable(path: Path, save_data: bool) -> bool:
+def _reusable(path: Path, needed: Sequence[str]) -> bool:
     """Whether a valid complete result with all that is asked for is there."""
     if not path.exists():
         return False
     try:
         with store.open_result(path) as result:
-            return not save_data or "data/natural/x" in result.names()
+            return set(needed) <= set(result.names())
     except ReflfapError as error:
-        _say(f"{error}\ncomputing it again")
+        say(f"{error}\ncomputing it again")
         return False
 
 
@@ -286,8 +299,9 @@ def _report(
     if everything:
         for name, value in sorted(attributes.items()):
             print(f"{name:<18}{value}")
+    width = 2 + max(22, *(len(name) for name in result.metrics))
     for name, value in sorted(result.metrics.items()):
-        print(f"{name:<24}{value:.6g}")
+        print(f"{name:<{width}}{value:.6g}")
     print(f"result    {result.path}")
     for picture in pictures:
         print(f"picture   {picture}")
@@ -305,9 +319,5 @@ def _print_json(content: object) -> None:
     print(json.dumps(content, sort_keys=True, default=str))  # paths as text
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 def _say_waiting(holder: str) -> None:
-    _say(f"another process ({holder}) is working on this run; waiting for it")
+    say(f"another process ({holder}) is working on this run; waiting for it")

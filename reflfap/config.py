@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from reflfap import checks
 from reflfap.errors import refuse
@@ -116,6 +116,37 @@ class ArtificialConfig:
         return "artificial"
 
 
+@dataclass(frozen=True, kw_only=True)
+class CertificatesConfig:
+    """E4: the theory's statements, checked in regimes where (T1) holds, nearly holds and fails."""
+
+    hidden: int = 20
+    """hidden units m, even"""
+    starts: int = 2
+    """initial weights to follow gradient flow from, with each loss"""
+    time: float = 1e30
+    """flow time; the limit is approached like 1/log(time)"""
+    seed: int = 0
+    """seed of all random numbers"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", checks.hidden_units(self.hidden))
+        for name, least in (("starts", 1), ("seed", 0)):
+            object.__setattr__(self, name, checks.whole_number(name, getattr(self, name), least))
+        object.__setattr__(self, "time", checks.real_number("time", self.time, 0, 1e100, "(]"))
+
+    @property
+    def experiment(self) -> str:
+        return "certificates"
+
+
+Config: TypeAlias = ArtificialConfig | CertificatesConfig
+
+_CONFIGS: dict[str, type[Config]] = {
+    "artificial": ArtificialConfig,
+    "certificates": CertificatesConfig,
+}
+
 _CHOICES = {
     "norm": VARIANTS,
     "data": ("uniform", "gauss"),
@@ -125,7 +156,7 @@ _CHOICES = {
 }
 
 
-def canonical_json(config: ArtificialConfig) -> str:
+def canonical_json(config: Config) -> str:
     """The config as JSON with sorted keys and no spaces; equal configs give equal text.
 
     Checked by test_config.py::test_equal_configs_have_equal_ids.
@@ -142,13 +173,11 @@ def run_id(config_json: str) -> str:
     return hashlib.sha256(config_json.encode()).hexdigest()[:16]
 
 
-def from_json(config_json: str) -> ArtificialConfig:
+def from_json(config_json: str) -> Config:
     """The config that `canonical_json` wrote; InputError for anything else."""
     try:
         content = json.loads(config_json)
-        if content.pop("experiment") != "artificial":
-            raise KeyError("experiment")
-        config = ArtificialConfig(**content)
+        config = _CONFIGS[content.pop("experiment")](**content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        refuse("config_json", "the JSON of an artificial run", config_json[:200], f"({error})")
+        refuse("config_json", "the JSON of a run's config", config_json[:200], f"({error})")
     return config

@@ -58,6 +58,20 @@ def write_sealed(path: Path) -> Iterator[Any]:
             os.unlink(temporary)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; StoreError if that cannot be done.
+
+    Checked by test_files.py::test_texts_are_written_whole.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
 @contextlib.contextmanager
 def read_sealed(path: Path) -> Iterator[Any]:
     """The sealed file at `path` as an h5py.File open for reading, its seal verified.

@@ -1,7 +1,7 @@
 """What a long computation tells the outside: progress, and states to resume from.
 
 Trainers and attacks call a Monitor; this one says and keeps nothing. The command line passes one
-that draws a progress bar and writes checkpoints (reflfap.cli.RunMonitor).
+that draws a progress bar and writes checkpoints (reflfap.progress.RunMonitor).
 """
 
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """E1, one cell: the phenomenon, its control, its limits, the two endings of the long run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,15 @@ def test_the_released_epochs_on_the_issue_cell():
     assert metrics["acc_standard"] == 1.0
     assert abs(metrics["acc_noise"] - 0.5) < 5 * 0.5 / np.sqrt(200)
     assert metrics["acc_adversarial"] == pytest.approx(metrics["acc_predicted"], abs=0.05)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf", "l0"])
+@pytest.mark.parametrize("data", ["uniform", "gauss"])
+def test_the_prediction_knows_the_cell(norm, data):
+    """(L4) in the metrics: more noise samples and larger perturbations never predict less."""
+    config = ArtificialConfig(dim=400, n=50, n_adv=100, norm=norm, data=data)
+    more = [
+        artificial.predicted(replace(config, **change, attack_steps=None))
+        for change in ({}, {"n_adv": 1_000}, {"n": 20})
+    ]
+    assert 0.5 < more[0] < min(more[1:])

@@ -21,7 +21,7 @@ import pytest
 from test_files import exit_code, fork, kill, wait_until
 
 import reflfap
-from reflfap import cli, store
+from reflfap import cli, progress, store
 from reflfap.config import ArtificialConfig, canonical_json, run_id
 from reflfap.experiments import artificial
 from reflfap.files import is_locked
@@ -407,7 +407,7 @@ def test_an_interrupted_run_resumes(tmp_path, reflfap_cli, undisturbed, number):
 
 def test_a_second_signal_ends_at_once(tmp_path):
     def work() -> None:
-        with cli.RunMonitor(store.Checkpoints(tmp_path)):
+        with progress.RunMonitor(store.Checkpoints(tmp_path)):
             os.kill(os.getpid(), signal.SIGINT)
             (tmp_path / "still running").touch()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -149,7 +149,7 @@ def test_the_run_id_is_the_start_of_the_hash(text):
     ids=lambda text: text[:40],
 )
 def test_other_json_is_refused(text):
-    with pytest.raises(InputError, match="config_json: expected the JSON of an artificial run"):
+    with pytest.raises(InputError, match="config_json: expected the JSON of a run's config"):
         from_json(text)
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from reflfap.errors import DamagedFileError, StoreError
-from reflfap.files import SEAL_BYTES, is_locked, lock, read_sealed, write_sealed
+from reflfap.files import SEAL_BYTES, is_locked, lock, read_sealed, write_sealed, write_text
 
 
 def fork(work: Callable[[], object]) -> int:
@@ -336,3 +336,16 @@ def test_a_lock_that_cannot_be_made_is_reported(tmp_path):
     with pytest.raises(StoreError, match="cannot write there"), lock(path, lambda holder: None):
         pytest.fail("locked")
     assert not is_locked(path)
+
+
+def test_texts_are_written_whole(tmp_path):
+    """A text is there in full, or the old one is; no leftovers."""
+    path = tmp_path / "page.html"
+    write_text(path, "one")
+    write_text(path, "zwei ≥ 1")
+    assert path.read_text(encoding="utf-8") == "zwei ≥ 1"
+    with pytest.raises(StoreError, match="nowhere"):
+        write_text(tmp_path / "nowhere" / "page.html", "one")
+    with pytest.raises(StoreError):
+        write_text(tmp_path, "a folder is in the way")
+    assert [one.name for one in tmp_path.iterdir()] == ["page.html"]

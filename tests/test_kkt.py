@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import minimize, nnls
 
 from reflfap import losses, onehidden
 from reflfap.errors import InputError, NoKKTPointError
-from reflfap.theory.kkt import aligned_kkt, certificate
+from reflfap.theory.kkt import aligned_kkt, certificate, non_negative_solution
 from reflfap.training.flow import flow
 
 SIZES = {"seed": st.integers(0, 10**6), "n": st.integers(1, 6), "slope": st.floats(0.05, 0.95)}
@@ -114,3 +114,22 @@ def test_bad_input_is_refused():
         aligned_kkt(x, y, 3, 0.5)
     with pytest.raises(InputError, match="labels"):
         aligned_kkt(x, 2 * y, 4, 0.5)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 30), rank=st.integers(1, 40))
+def test_non_negative_solution_against_scipy(seed, n, rank):
+    """Conditions of the linear complementarity problem, and scipy's active-set solver.
+
+    Ill-conditioned at rank < n, where only the small diagonal makes M definite: tolerances in
+    proportion to the multipliers.
+    """
+    root = np.random.default_rng(seed).standard_normal((n, rank))
+    M = root @ root.T + 0.01 * np.eye(n)
+    lam = non_negative_solution(M)
+    slack = M @ lam - 1
+    assert lam.min() >= 0
+    assert slack.min() >= -1e-9
+    assert np.abs(lam * slack).max() < 1e-8 * lam.max()
+    upper = np.linalg.cholesky(M).T
+    theirs = nnls(upper, np.linalg.solve(upper.T, np.ones(n)))[0]
+    assert lam == pytest.approx(theirs, abs=1e-6 * lam.max())

@@ -20,6 +20,8 @@ LAYERS = [
     {"reflfap.attacks", "reflfap.following", "reflfap.training", "reflfap.theory"},
     {"reflfap.config", "reflfap.files", "reflfap.provenance"},
     {"reflfap.experiments", "reflfap.store"},
+    {"reflfap.mathml", "reflfap.audit_page", "reflfap.audit_checks", "reflfap.progress"},
+    {"reflfap.audit"},
     {"reflfap.cli"},
     {"reflfap.__main__"},
 ]

@@ -21,7 +21,7 @@ from reflfap.monitor import SILENT, Monitor
 from reflfap.norms import Norm
 from reflfap.rng import stream
 from reflfap.theory.kkt import aligned_kkt
-from reflfap.theory.prediction import accuracy_l2
+from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
 from reflfap.training.descent import descent
 from reflfap.training.flow import flow, released_time
 from reflfap.training.result import FlowTrace, Trace, Trained
@@ -154,8 +154,19 @@ def _metrics(
     for name in ("noise", "adversarial"):
         metrics[f"acc_{name}_own"] = onehidden.accuracy(trained[name].q)
     metrics["attack_success"] = onehidden.accuracy(perturbed.margin)
-    if config.norm == "l2":
-        variance = data.DISTRIBUTIONS[config.data].variance
-        sizes = (config.dim, config.n, config.n_adv)
-        metrics["acc_predicted"] = accuracy_l2(*sizes, config.size, variance)
+    metrics["acc_predicted"] = predicted(config)
     return metrics
+
+
+def predicted(config: ArtificialConfig) -> float:
+    """The accuracy of the adversarial network that (L4) predicts for a cell, without running it.
+
+    Checked by test_artificial.py::test_the_prediction_knows_the_cell.
+    """
+    domain = data.DISTRIBUTIONS[config.data]
+    sizes = (config.dim, config.n, config.n_adv)
+    if config.norm == "l2":
+        return accuracy_l2(*sizes, config.size, domain.variance)
+    if config.norm == "linf":
+        return accuracy_linf(*sizes, config.size, domain.variance, str(config.variant))
+    return accuracy_l0(*sizes, config.pixels, domain.variance, math.isfinite(domain.high))

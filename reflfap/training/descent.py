@@ -41,7 +41,7 @@ def descent(
     monitor: Monitor = SILENT,
     stage: str = "descent",
 ) -> Trained:
-    """Train `net` from its present weights on samples x (N, d) with labels y (N,), (N6).
+    """(N6): train `net` from its present weights on samples x (N, d) with labels y (N,).
 
     v <- mu v + dL/dW, W <- W - lr v, with the plateau schedule deciding lr after each epoch. Ends
     after `epochs` ("epochs"), or once the schedule cannot cut the rate further ("rate"): then a

@@ -72,7 +72,7 @@ def flow(
     monitor: Monitor = SILENT,
     stage: str = "flow",
 ) -> Trained:
-    """Follow gradient flow (N5) from the network's weights to `time`, on x (N, d), y (N,).
+    """(N5): follow gradient flow from the network's weights to `time`, on x (N, d), y (N,).
 
     `tolerance` bounds the RMS error of the margins in each step by the embedded estimate. Margins
     are dimensionless: an error of 0.01 in all of them is one percent of the loss. Without sign

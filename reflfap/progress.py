@@ -1,0 +1,81 @@
+"""What a run shows and keeps while it works: progress bars, checkpoints, an orderly end."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from reflfap.monitor import Monitor
+from reflfap.store import Checkpoints
+
+
+def say(message: str) -> None:
+    """A line for people, on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class Bars(Monitor):
+    """Progress bars on standard error, with rate and time left; quiet unless it is a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def begin(self, stage: str, total: int, unit: str, done: int = 0) -> None:
+        quiet = None  # tqdm: quiet unless standard error is a terminal
+        self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, disable=quiet)
+
+    def advance(self, amount: int = 1) -> None:
+        self._bar.update(amount)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class RunMonitor(Bars):
+    """Progress bars on standard error, checkpoints, and an orderly end on Ctrl-C or SIGTERM.
+
+    The first signal lets the step under way finish and keeps its state; a second ends at once.
+    Checked by test_cli.py::test_an_interrupted_run_resumes.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.interrupted = False
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "RunMonitor":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # signals belong to the main thread
+                self._handlers[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        if self.interrupted:
+            os._exit(130)  # an exception could land inside HDF5, which bears none; files are atomic
+        self.interrupted = True
+        say("stopping after the step under way; once more to stop at once")
+
+    def restore(self, stage: str) -> Mapping[str, Any] | None:
+        state = self.checkpoints.restore(stage)
+        if state is not None:
+            say(f"{stage}: resumed from a checkpoint")
+        return state
+
+    def due(self) -> bool:
+        return self.interrupted or self.checkpoints.due()
+
+    def keep(self, stage: str, state: Mapping[str, Any]) -> None:
+        self.checkpoints.keep(stage, state, at_once=self.interrupted)
+        if self.interrupted:
+            raise KeyboardInterrupt
