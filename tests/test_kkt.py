@@ -8,7 +8,13 @@ from scipy.optimize import minimize, nnls
 
 from reflfap import losses, onehidden
 from reflfap.errors import InputError, NoKKTPointError
-from reflfap.theory.kkt import aligned_kkt, certificate, non_negative_solution
+from reflfap.theory.kkt import (
+    aligned_kkt,
+    certificate,
+    multiplier_bounds,
+    non_negative_solution,
+)
+from reflfap.theory.orthogonality import orthogonality
 from reflfap.training.flow import flow
 
 SIZES = {"seed": st.integers(0, 10**6), "n": st.integers(1, 6), "slope": st.floats(0.05, 0.95)}
@@ -133,3 +139,25 @@ def test_non_negative_solution_against_scipy(seed, n, rank):
     upper = np.linalg.cholesky(M).T
     theirs = nnls(upper, np.linalg.solve(upper.T, np.ones(n)))[0]
     assert lam == pytest.approx(theirs, abs=1e-6 * lam.max())
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 5), slope=st.floats(0.3, 0.95))
+def test_the_aligned_point_exists_under_t1(seed, n, slope):
+    """docs/theory.md: (T1) implies the aligned pattern, active constraints, and (T3).
+
+    Samples as far from orthogonal as (T1) allows: noise is added up to the condition itself.
+    """
+    rng = np.random.default_rng(seed)
+    x = np.linalg.qr(rng.standard_normal((20, n)))[0].T * rng.uniform(1, 1.2, (n, 1))
+    y = rng.choice([-1.0, 1.0], n)
+    towards = rng.standard_normal(x.shape)
+    while True:
+        moved = x + 0.1 * towards
+        if orthogonality(moved, slope).holds:
+            break
+        towards *= 0.8
+    point = aligned_kkt(moved, y, 4, slope)
+    low, high = multiplier_bounds(moved, slope)
+    assert low < point.lam.min()
+    assert point.lam.max() < high
+    assert point.q == pytest.approx(1.0)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from reflfap.audit import STATEMENTS
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted([*ROOT.glob("reflfap/**/*.py"), *ROOT.glob("data_loaders/**/*.py")])
 LAYERS = [
@@ -115,3 +117,20 @@ def test_files_and_functions_are_short():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno <= 60, f"{path}: {node.name}"
+
+
+def test_documented_functions_exist():
+    """Each [`module.function`](../path) of the pages names a function of that file."""
+    count = 0
+    for page in ROOT.glob("docs/*.md"):
+        for name, path in re.findall(r"\[`\w+\.(\w+)`\]\(\.\./([\w/]+\.py)\)", page.read_text()):
+            count += 1
+            assert f"def {name}(" in (ROOT / path).read_text(), f"{page.name}: {path} {name}"
+    assert count > 20
+
+
+def test_every_tag_is_explained():
+    """docs/theory.md has a paragraph for each statement of the audit."""
+    text = (ROOT / "docs" / "theory.md").read_text()
+    for one in STATEMENTS:
+        assert f"**{one.tag}**" in text, one.tag
