@@ -34,7 +34,7 @@ class Regime(NamedTuple):
 
 REGIMES = {
     "orthogonal": Regime(200, 10, 0.5, orthogonal=True),  # (T1) with p_max = 0
-    "holds": Regime(4_000, 4, 0.9),  # (T1) with room: smallest_dimension is 690
+    "holds": Regime(4_000, 4, 0.9),  # (T1) with room: smallest_dimension is 700
     "mild": Regime(2_000, 6, 0.8),  # missed by a factor below two
     "bad": Regime(50, 50, 0.01),  # the released experiment's slope, as many samples as inputs
 }

@@ -64,7 +64,7 @@ def smallest_dimension(n: int, slope: float) -> float:
     For independent zero-mean coordinates of variance sigma^2, ||x||^2 = d sigma^2 nearly, and the
     N (N-1)/2 inner products are nearly normal of deviation sqrt(d) sigma^2, the largest of them in
     the median z sqrt(d) sigma^2 with z the quantile below. So sqrt(d) = 3 N z / gamma^3, whatever
-    sigma. A float, since it may exceed every array: 6e20 at N = 1,000, gamma = 0.01.
+    sigma. A float, since it may exceed every array: 2e20 at N = 1,000, gamma = 0.01.
     Checked by test_theory.py::test_smallest_dimension_by_simulation.
     """
     n, slope = checks.whole_number("n", n, 1), checks.leaky_slope(slope)
