@@ -86,7 +86,7 @@ STATEMENTS = (
     ),
     Statement(
         "(N6)",
-        r"v \to 0.9 v + \nabla L(W), \quad W \to W - 0.01 v",
+        r"v \gets 0.9 v + \nabla L(W), \quad W \gets W - 0.01 v",
         "Gradient descent with momentum, as released.",
         *(check.n6, "twenty epochs against the two lines in a loop", 1e-12, ROUNDING),
     ),
@@ -139,7 +139,7 @@ STATEMENTS = (
     ),
     Statement(
         "(P2)",
-        r"x \to \text{clip}(x_0 + \text{project}(\eta + \text{step}(\nabla q)))",
+        r"x \gets \text{clip}(x_0 + \text{project}(\eta + \text{step}(\nabla q)))",
         "Projected gradient descent on the network itself, the best iterate kept.",
         check.p2,
         "reaches (P1) on a linear function; stays in its ball; no margin falls",
