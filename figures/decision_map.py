@@ -23,7 +23,7 @@ from reflfap import onehidden
 from reflfap.backend import HostArray
 from reflfap.config import ArtificialConfig
 from reflfap.errors import refuse
-from reflfap.experiments import artificial
+from reflfap.experiments import artificial, cell
 from reflfap.store import Result, open_result
 
 HALF_WIDTH = 3.4
@@ -64,7 +64,7 @@ def compute(result: Result) -> DecisionMap:
     """The decision map of a stored cell of E1; InputError for a result of another experiment."""
     config = _config(result)
     shape = (config.hidden, config.dim)
-    weights = {k: result.array(f"networks/{k}/W", shape) for k in artificial.NETWORKS}
+    weights = {k: result.array(f"networks/{k}/W", shape) for k in cell.NETWORKS}
     v, u = mean_directions(weights["standard"].astype(np.float64))
     plane = axes_of_plane(v, u)
     axis = np.linspace(-HALF_WIDTH, HALF_WIDTH, RESOLUTION)

@@ -21,6 +21,7 @@ from reflfap import onehidden
 from reflfap.backend import HostArray
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
+from reflfap.experiments.cell import initial_network
 from reflfap.losses import EXPONENTIAL
 from reflfap.theory.kkt import aligned_kkt
 from reflfap.training.flow import flow
@@ -48,7 +49,7 @@ def compute(config: ArtificialConfig = CONFIG, times: HostArray = TIMES) -> Cour
     x, y, natural = cell.x_adv, cell.y_adv, artificial.natural(config)
     point = aligned_kkt(x, y, config.hidden, config.slope)
     limit = point.net.W / np.linalg.norm(point.net.W)
-    net = artificial.initial_network(config, "adversarial")
+    net = initial_network(config, "adversarial")
     rows, t = [], 0.0
     for time in times:
         trained = flow(net, x, y, EXPONENTIAL, time=float(time) - t, tolerance=0.03)

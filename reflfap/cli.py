@@ -19,6 +19,7 @@ from reflfap.backend import keep_freed_memory, namespace_for
 from reflfap.config import ArtificialConfig, CertificatesConfig, Config, canonical_json
 from reflfap.errors import InputError, ReflfapError, refuse
 from reflfap.experiments import artificial, certificates
+from reflfap.experiments.cell import Cell
 from reflfap.files import lock, write_text
 from reflfap.monitor import Monitor
 from reflfap.progress import Bars, RunMonitor, say
@@ -250,9 +251,7 @@ def _reusable(path: Path, needed: Sequence[str]) -> bool:
         return False
 
 
-def _datasets(
-    config: ArtificialConfig, cell: artificial.Cell, save_data: bool
-) -> dict[str, store.Dataset]:
+def _datasets(config: ArtificialConfig, cell: Cell, save_data: bool) -> dict[str, store.Dataset]:
     """All arrays of the result file, by name."""
     sets = {"adversarial": (cell.x_adv, cell.y_adv)}
     if save_data:

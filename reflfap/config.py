@@ -27,24 +27,19 @@ LONGEST = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArtificialConfig:
-    """One cell of E1: standard, noise and adversarial networks on artificial data."""
+class CellConfig:
+    """What experiments of learning from perturbations have in common: see ArtificialConfig."""
 
-    dim: int = 10_000
-    """input dimension d"""
     hidden: int = 1_000
     """hidden units m, even"""
     n: int = 1_000
     """natural samples N"""
     n_adv: int = 10_000
-    """noise samples, and attacked noise samples, N_adv"""
+    """source samples, which are perturbed, N_adv"""
     norm: Literal["l0", "l2", "linf"] = "l2"
     """norm that limits a perturbation"""
     epsilon: float | None = None
-    """size of a perturbation: l2, linf its norm; l0 the ratio of pixels that may change.
-    Default: l2 0.78 sqrt(dim/10000), linf 0.03, l0 0.05"""
-    data: Literal["uniform", "gauss"] = "uniform"
-    """natural data and noise: uniform on [-1, 1]^d, or standard Gaussian"""
+    """size of a perturbation: l2, linf its norm; l0 the ratio of pixels that may change"""
     slope: float = 0.01
     """slope gamma of the leaky ReLU, between 0 and 1"""
     loss: Literal["exponential", "logistic"] = "exponential"
@@ -65,20 +60,19 @@ class ArtificialConfig:
 
     def __post_init__(self) -> None:
         self._set("hidden", checks.hidden_units(self.hidden))
-        for name, least in (("dim", 1), ("n", 1), ("n_adv", 1), ("epochs", 1), ("seed", 0)):
+        for name, least in (("n", 1), ("n_adv", 1), ("epochs", 1), ("seed", 0)):
             self._set(name, checks.whole_number(name, getattr(self, name), least))
-        for name in ("dim", "hidden", "n", "n_adv"):
-            if (length := getattr(self, name)) > LONGEST:
-                refuse(name, f"at most {LONGEST}", length, "no memory holds such an array")
+        for name in ("hidden", "n", "n_adv"):
+            self._limit(name)
         for name, choices in _CHOICES.items():
-            checks.choice(name, getattr(self, name), choices)
+            if hasattr(self, name):
+                checks.choice(name, getattr(self, name), choices)
         self._set("slope", checks.leaky_slope(self.slope))
         self._resolve_attack()
 
     def _resolve_attack(self) -> None:
         """Replace None by the default it stands for, so that equal runs have equal ids."""
-        default = {"l2": 0.78 * math.sqrt(self.dim / 10_000), "linf": 0.03, "l0": 0.05}[self.norm]
-        epsilon = default if self.epsilon is None else self.epsilon
+        epsilon = self._released[self.norm] if self.epsilon is None else self.epsilon
         top, closed = (1.0, "(]") if self.norm == "l0" else (math.inf, "[)")
         epsilon = checks.real_number("epsilon", epsilon, 0.0, top, closed)
         self._set("epsilon", epsilon + 0.0)  # -0.0 equals 0.0 and must have its id
@@ -93,13 +87,17 @@ class ArtificialConfig:
             got, remedy = self.attack_steps, "leave it out and choose --epsilon"
             refuse("attack_steps", f"{steps}, one step a pixel", got, remedy)
 
+    def _limit(self, name: str) -> None:
+        if (length := getattr(self, name)) > LONGEST:
+            refuse(name, f"at most {LONGEST}", length, "no memory holds such an array")
+
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
 
     @property
     def pixels(self) -> int:
         """d_delta, the number of entries that an l0 attack with this epsilon may change."""
-        return max(1, round(self.size * self.dim))
+        return max(1, round(self.size * self.inputs))
 
     @property
     def size(self) -> float:
@@ -110,6 +108,42 @@ class ArtificialConfig:
     def steps(self) -> int:
         """attack_steps, which is never None once the config exists."""
         return cast(int, self.attack_steps)
+
+    @property
+    def inputs(self) -> int:
+        """The input dimension d."""
+        raise NotImplementedError
+
+    @property
+    def _released(self) -> dict[str, float]:
+        """The default epsilon of each norm."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtificialConfig(CellConfig):
+    """One cell of E1: standard, noise and adversarial networks on artificial data.
+
+    Default epsilon: l2 0.78 sqrt(dim/10000), linf 0.03, l0 0.05.
+    """
+
+    dim: int = 10_000
+    """input dimension d"""
+    data: Literal["uniform", "gauss"] = "uniform"
+    """natural data and noise: uniform on [-1, 1]^d, or standard Gaussian"""
+
+    def __post_init__(self) -> None:
+        self._set("dim", checks.whole_number("dim", self.dim, 1))
+        self._limit("dim")
+        super().__post_init__()
+
+    @property
+    def inputs(self) -> int:
+        return self.dim
+
+    @property
+    def _released(self) -> dict[str, float]:
+        return {"l2": 0.78 * math.sqrt(self.dim / 10_000), "linf": 0.03, "l0": 0.05}
 
     @property
     def experiment(self) -> str:

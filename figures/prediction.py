@@ -1,0 +1,246 @@
+"""The accuracy that (L4) predicts, without a fitted constant, against what was measured.
+
+Rows are norms of the perturbation, columns what varies, all else as in the released experiment on
+uniform data; along d the size of L2 grows like sqrt(d). Lines: (L4). Circles: the released code's
+own points, if the environment variable REFLFAP_REFERENCE names a folder with them
+(`artificial_uniform.csv`); digitised from plots, of one seed each. Last row, if
+`rendered/prediction_cells.csv` is there (`python -m benchmarks.prediction 48 FILE`): our own
+networks on random cells of either distribution, bars one standard deviation of an accuracy
+on N independent samples. Five seconds, 130 MB, most of it the libraries.
+
+    python -m figures.prediction [FOLDER]
+"""
+
+import csv
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import style
+from reflfap import checks
+from reflfap.backend import HostArray
+from reflfap.config import ArtificialConfig
+from reflfap.errors import refuse
+from reflfap.experiments import artificial
+
+NORMS = {"l2": "L2", "linf": "L∞", "l0": "L0"}
+LABELS = {
+    "d": "input dimension $d$",
+    "n": "natural samples $N$",
+    "n_adv": "perturbed samples $N_{adv}$",
+}
+CONSTRAINTS = {
+    "l2": "L2 norm $\\epsilon$",
+    "linf": "L∞ norm $\\epsilon$",
+    "l0": "fraction of inputs $d_\\delta/d$",
+}
+SWEEPS = (*LABELS, "constraint")
+VARIED = {"d": "dim", "n": "n", "n_adv": "n_adv", "constraint": "epsilon"}
+RANGES: dict[str, tuple[float, float]] = {
+    "d": (100, 10_000),
+    "n": (1_000, 10_000),
+    "n_adv": (100, 10_000),
+}
+SIZES = {"l2": (0.01, 0.78), "linf": (0.001, 0.03), "l0": (0.001, 0.05)}
+ATTACKS = {"l2": "L2", "linf": "L∞, rescaled", "linf_sign": "L∞, sign", "l0": "L0"}
+DISTRIBUTIONS = {
+    "uniform": style.CLASSES[1] | {"label": "our networks, uniform data"},
+    "gauss": style.CLASSES[-1] | {"label": "our networks, Gaussian data"},
+}
+TICKS = [0.5, 0.75, 1.0]
+RESOLUTION = 81  # values along a curve
+
+Row = dict[str, str]
+Content = TypeVar("Content")
+
+
+class Released(NamedTuple):
+    """A point of the released figures."""
+
+    sweep: str
+    config: ArtificialConfig
+    accuracy: float
+
+
+class Cell(NamedTuple):
+    """A network of our own."""
+
+    attack: str
+    data: str
+    n: int
+    predicted: float
+    measured: float
+
+
+class Curve(NamedTuple):
+    """What (L4) says along a sweep."""
+
+    across: HostArray
+    accuracy: HostArray
+
+
+class Prediction(NamedTuple):
+    """All that is drawn."""
+
+    curves: dict[tuple[str, str], Curve]  # by norm and sweep
+    released: Sequence[Released]
+    cells: Sequence[Cell]
+
+
+def compute(released: Sequence[Released] = (), cells: Sequence[Cell] = ()) -> Prediction:
+    """The curves of all norms and sweeps, beside the points that there are."""
+    curves = {}
+    for norm in NORMS:
+        pairs = sorted({(p.config.dim, p.config.size) for p in chosen(released, norm, "d")})
+        for sweep in SWEEPS:
+            configs = list(_along(norm, sweep, pairs))
+            across = [getattr(config, VARIED[sweep]) for config in configs]
+            accuracy = [artificial.predicted(config) for config in configs]
+            curves[norm, sweep] = Curve(np.asarray(across), np.asarray(accuracy))
+    return Prediction(curves, released, cells)
+
+
+def chosen(released: Sequence[Released], norm: str, sweep: str) -> list[Released]:
+    """The points of one panel."""
+    return [point for point in released if (point.config.norm, point.sweep) == (norm, sweep)]
+
+
+def _along(norm: Any, sweep: str, pairs: Sequence[tuple[int, float]]) -> Iterator[ArtificialConfig]:
+    """Configs along a sweep; along d their sizes lie, in logarithms, between those of `pairs`."""
+    ends = SIZES[norm] if sweep == "constraint" else RANGES[sweep]
+    for value in np.geomspace(*ends, RESOLUTION):
+        varied: Any = {VARIED[sweep]: float(value) if sweep == "constraint" else round(value)}
+        if sweep == "d" and pairs:
+            size = np.interp(np.log(value), *np.log(pairs).T)
+            varied["epsilon"] = float(np.exp(size))
+        yield ArtificialConfig(norm=norm, **varied)
+
+
+def read_released(path: Path) -> list[Released]:
+    """The released points; InputError if the file holds something else."""
+
+    def point(row: Row) -> Released:
+        checks.choice("norm", row["norm"], NORMS)
+        checks.choice("data", row["data"], ("uniform",))
+        norm: Any = row["norm"]
+        size = checks.real_number("constraint", row["constraint"], 0, math.inf, "()")
+        sizes: Any = {"dim": int(row["d"]), "n": int(row["n"]), "n_adv": int(row["n_adv"])}
+        return Released(
+            checks.choice("sweep", row["sweep"], SWEEPS),
+            ArtificialConfig(**sizes, norm=norm, epsilon=size),
+            checks.real_number("acc_adv", row["acc_adv"], 0, 1),
+        )
+
+    return _read(path, point)
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """Our own cells, none if there is no such file; InputError if it holds something else."""
+
+    def cell(row: Row) -> Cell:
+        return Cell(
+            checks.choice("norm", row["norm"], ATTACKS),
+            checks.choice("data", row["data"], DISTRIBUTIONS),
+            checks.whole_number("n", int(row["n"]), 1),
+            checks.real_number("acc_predicted", row["acc_predicted"], 0, 1),
+            checks.real_number("acc_adversarial", row["acc_adversarial"], 0, 1),
+        )
+
+    return _read(path, cell) if path.exists() else []
+
+
+def _read(path: Path, parse: Callable[[Row], Content]) -> list[Content]:
+    """What `parse` makes of the rows of a CSV file."""
+    contents: list[Content] = []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                contents.append(parse(row))
+    except OSError as error:
+        refuse(str(path), "a readable file", error.strerror, "give the folder that has it")
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        got = f"no column {error}" if isinstance(error, KeyError) else f"({error})"
+        refuse(f"{path}, row {len(contents) + 1}", "what its columns say", got, "mend the file")
+    if not contents:
+        refuse(str(path), "at least one row", "none", "mend the file")
+    return contents
+
+
+def draw(data: Prediction) -> Figure:
+    """A row a norm, and one of our own networks, if there are any."""
+    rows = len(NORMS) + bool(data.cells)
+    with plt.rc_context(style.RC):
+        figure = plt.figure(figsize=(7, 1.4 * rows + 0.5), layout="constrained")
+        parts: Any = figure.subfigures(2, 1, height_ratios=(3, 1.2)) if data.cells else [figure]
+        above, *below = parts
+        upper = above.subplots(len(NORMS), len(SWEEPS), sharey=True)
+        for norm, line in zip(NORMS, upper, strict=True):
+            for sweep, axes in zip(SWEEPS, line, strict=True):
+                _sweep(axes, data, norm, sweep)
+            errors = [abs(_error(point)) for point in data.released if point.config.norm == norm]
+            mean = f": mean error {np.mean(errors):.3f}" if errors else ""
+            line[0].set_title(NORMS[norm] + mean, loc="left")
+            line[0].set_ylabel("accuracy")
+        for label, axes in zip(LABELS.values(), upper[-1], strict=False):
+            axes.set_xlabel(label)
+        above.legend(*upper[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        for part in below:
+            lower = part.subplots(1, len(ATTACKS), sharey=True)
+            for attack, axes in zip(ATTACKS, lower, strict=True):
+                _scatter(axes, [cell for cell in data.cells if cell.attack == attack], attack)
+            lower[0].set_ylabel("measured accuracy")
+            part.legend(*lower[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def _error(point: Released) -> float:
+    return artificial.predicted(point.config) - point.accuracy
+
+
+def _sweep(axes: Axes, data: Prediction, norm: str, sweep: str) -> None:
+    """One panel of the grid."""
+    axes.axhline(0.5, color="#999999", linewidth=0.8, linestyle=":")
+    axes.plot(*data.curves[norm, sweep], color="black", label="predicted, (L4)")
+    points = chosen(data.released, norm, sweep)
+    if points:
+        across = [getattr(point.config, VARIED[sweep]) for point in points]
+        accuracy = [point.accuracy for point in points]
+        look: Any = {"color": "#D55E00", "marker": "o", "markersize": 4, "fillstyle": "none"}
+        axes.plot(across, accuracy, linestyle="", label="released code", clip_on=False, **look)
+    axes.set(xscale="log", ylim=(0.45, 1.0), yticks=TICKS)
+    if sweep == "constraint":
+        axes.set_xlabel(CONSTRAINTS[norm])
+
+
+def _scatter(axes: Axes, cells: Sequence[Cell], attack: str) -> None:
+    """Predicted against measured for one attack."""
+    axes.plot([0.45, 1], [0.45, 1], color="black", linewidth=0.8)
+    for name, look in DISTRIBUTIONS.items():
+        some = [cell for cell in cells if cell.data == name]
+        predicted = np.asarray([cell.predicted for cell in some])
+        bars = np.sqrt(predicted * (1 - predicted) / np.asarray([cell.n for cell in some]))
+        marks: Any = look | {"linestyle": "", "ecolor": "black", "elinewidth": 0.7}
+        marks |= {"markersize": 4, "markeredgecolor": "black", "markeredgewidth": 0.4}
+        measured = [cell.measured for cell in some]
+        axes.errorbar(predicted, measured, bars, **marks)
+    limits = (0.45, 1.02)
+    axes.set(xlim=limits, ylim=limits, xticks=TICKS, yticks=TICKS, xlabel="predicted accuracy")
+    errors = [abs(cell.predicted - cell.measured) for cell in cells]
+    mean = f"\nmean error {np.mean(errors):.3f}" if errors else ""
+    axes.set_title(ATTACKS[attack] + mean, loc="left")
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) == 2 else style.RENDERED
+    reference = os.environ.get("REFLFAP_REFERENCE")
+    points = read_released(Path(reference) / "artificial_uniform.csv") if reference else []
+    picture = draw(compute(points, read_cells(style.RENDERED / "prediction_cells.csv")))
+    print(*style.save(picture, folder / "prediction"), sep="\n")

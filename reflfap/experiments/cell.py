@@ -1,0 +1,162 @@
+"""What all experiments of learning from perturbations share: three networks and an attack.
+
+The standard network learns natural samples. Source samples, noise or natural ones, get targets and
+are perturbed against the standard network. The noise network learns the source samples as they are,
+the adversarial network the perturbed ones.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from reflfap import attacks, onehidden
+from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, to_host
+from reflfap.config import CellConfig
+from reflfap.following import perturb
+from reflfap.losses import Loss, log_mean, loss_named
+from reflfap.monitor import SILENT, Monitor
+from reflfap.norms import Norm
+from reflfap.rng import stream
+from reflfap.theory.kkt import aligned_kkt
+from reflfap.training.descent import descent
+from reflfap.training.flow import flow, released_time
+from reflfap.training.result import FlowTrace, Trace, Trained
+
+NETWORKS = ("standard", "noise", "adversarial")
+
+
+class Labelled(NamedTuple):
+    """Samples (N, d) and labels or targets (N,), on the host."""
+
+    x: HostArray
+    y: HostArray
+
+
+class Cell(NamedTuple):
+    """All that one cell computed, on the host."""
+
+    metrics: dict[str, float]
+    weights: dict[str, HostArray]  # (m, d) by network
+    traces: dict[str, Trace | FlowTrace]  # by network
+    x_adv: HostArray  # (N_adv, d) perturbed source samples
+    y_adv: HostArray  # (N_adv,) their targets
+
+
+class Learned(NamedTuple):
+    """Three trained networks and the attack between them, on their device."""
+
+    trained: dict[str, Trained]  # by network
+    perturbed: attacks.Perturbed
+    target: Array  # (N_adv,)
+
+    def cell(self, metrics: dict[str, float]) -> Cell:
+        """All of it on the host, with its metrics."""
+        weights = {name: to_host(one.net.W) for name, one in self.trained.items()}
+        traces = {name: one.trace for name, one in self.trained.items()}
+        return Cell(metrics, weights, traces, to_host(self.perturbed.x), to_host(self.target))
+
+
+def learn(
+    config: CellConfig,
+    natural: Labelled,
+    source: Labelled,
+    limits: tuple[float, float],
+    xp: Namespace = np,
+    monitor: Monitor = SILENT,
+    initial: Mapping[str, HostArray] | None = None,
+) -> Learned:
+    """Train on natural samples, perturb the source within `limits`, train on both forms of it.
+
+    `initial` gives initial weights (m, d) by network name; those not given are drawn, (N6). Peak
+    memory: natural and source samples, the perturbed ones and three W, and the training's own on
+    top (see `flow` and `descent`), two (N', N') and ten (m, N') with N' = max(N, N_adv).
+    Checked by test_artificial.py::test_the_phenomenon and ::test_given_weights_are_used.
+    """
+    x, y = (asarray(part, xp) for part in natural)
+    standard = train(config, "standard", x, y, monitor, initial)
+    del x, y
+    x, target = (asarray(part, xp) for part in source)
+    plain = train(config, "noise", x, target, monitor, initial)
+    perturbed = perturb(
+        standard.net,
+        x,
+        target,
+        attack_norm(config),
+        steps=config.steps,
+        low=limits[0],
+        high=limits[1],
+        monitor=monitor,
+    )
+    del x
+    adversarial = train(config, "adversarial", perturbed.x, target, monitor, initial)
+    trained = dict(zip(NETWORKS, (standard, plain, adversarial), strict=True))
+    return Learned(trained, perturbed, target)
+
+
+def own_metrics(learned: Learned) -> dict[str, float]:
+    """What does not depend on other data: final losses, accuracies on the own training sets."""
+    metrics = {f"loss_{name}": float(one.trace.loss[-1]) for name, one in learned.trained.items()}
+    for name in ("noise", "adversarial"):
+        metrics[f"acc_{name}_own"] = onehidden.accuracy(learned.trained[name].q)
+    metrics["attack_success"] = onehidden.accuracy(learned.perturbed.margin)
+    return metrics
+
+
+def accuracies(learned: Learned, samples: Labelled, suffix: str = "") -> dict[str, float]:
+    """acc_NETWORK + suffix: the accuracy of each network on the samples."""
+    xp = namespace(learned.target)
+    x, y = (asarray(part, xp) for part in samples)
+    return {
+        f"acc_{name}{suffix}": onehidden.accuracy(onehidden.margins(one.net, x, y))
+        for name, one in learned.trained.items()
+    }
+
+
+def initial_network(config: CellConfig, name: str) -> onehidden.Network:
+    """The network called `name` before its training, weights by seed, (N6), on the host."""
+    rng = stream(config.seed, f"{name}/W")
+    W = onehidden.initial_weights(config.hidden, config.inputs, rng).astype(config.dtype)
+    return onehidden.network(W, config.slope)
+
+
+def attack_norm(config: CellConfig) -> Norm:
+    """The constraint that `config` names, (P2)."""
+    if config.norm == "l2":
+        return attacks.L2(config.size)
+    if config.norm == "linf":
+        return (attacks.LInfSign if config.variant == "sign" else attacks.LInf)(config.size)
+    return attacks.L0(config.pixels, tracked=config.variant == "tracked")
+
+
+def train(
+    config: CellConfig,
+    name: str,
+    x: Array,
+    y: Array,
+    monitor: Monitor,
+    initial: Mapping[str, HostArray] | None = None,
+) -> Trained:
+    """The network called `name`, trained on x (N, d), y (N,) as the config says."""
+    loss = loss_named(config.loss)
+    if config.trainer == "kkt":  # the limit forgets the initial weights
+        return _limit(x, y, config, loss)
+    if initial is not None and name in initial:
+        net = onehidden.network(initial[name], config.slope)
+    else:
+        net = initial_network(config, name)
+    xp = namespace(x)
+    net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
+    if config.trainer == "gd":
+        return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
+    time = released_time(config.epochs)
+    return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
+
+
+def _limit(x: Array, y: Array, config: CellConfig, loss: Loss) -> Trained:
+    """The direction of infinite time, scaled to margins of at least one, as a training result."""
+    point = aligned_kkt(x, y, config.hidden, config.slope)
+    mean = math.exp(log_mean(loss, point.q))
+    trace = Trace(np.asarray([np.inf]), np.asarray([mean]), np.asarray([0.0]))
+    return Trained(point.net, asarray(point.q, namespace(x)), trace, "limit")
