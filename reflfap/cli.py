@@ -3,91 +3,27 @@
 Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (run again to resume).
 """
 
-import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 import tyro
 
 import reflfap
 from reflfap import audit, audit_page, store
-from reflfap.backend import keep_freed_memory, namespace_for
-from reflfap.config import ArtificialConfig, CertificatesConfig, Config, canonical_json
+from reflfap.cli_data import check_data, fetch_data, list_data
+from reflfap.cli_run import (
+    print_json,
+    report,
+    run_artificial,
+    run_certificates,
+    run_images,
+)
 from reflfap.errors import InputError, ReflfapError, refuse
-from reflfap.experiments import artificial, certificates
-from reflfap.experiments.cell import Cell
-from reflfap.files import lock, write_text
-from reflfap.monitor import Monitor
-from reflfap.progress import Bars, RunMonitor, say
+from reflfap.files import write_text
+from reflfap.progress import Bars, say
 from reflfap.provenance import describe
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How to run; nothing here changes a number."""
-
-    out: Path = Path("results")
-    """folder of all results"""
-    json: bool = False
-    """print one JSON object on standard output"""
-    force: bool = False
-    """compute again even if a complete result is there"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArtificialOptions(RunOptions):
-    """More ways to run (E1)."""
-
-    figure: bool = False
-    """draw the decision map next to the result, as PNG and PDF"""
-    save_data: bool = False
-    """store natural data and noise too, which are otherwise drawn again from the seed"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cpu: NumPy; cuda: CuPy"""
-
-
-class Computed(NamedTuple):
-    """What an experiment leaves to be stored."""
-
-    metrics: Mapping[str, float]
-    datasets: Mapping[str, store.Dataset]
-
-
-def run_artificial(
-    config: tyro.conf.OmitArgPrefixes[ArtificialConfig],
-    options: tyro.conf.OmitArgPrefixes[ArtificialOptions],
-) -> None:
-    """Learn from perturbed noise (E1): standard, noise and adversarial networks."""
-    xp = namespace_for(options.device)
-
-    def compute(monitor: Monitor) -> Computed:
-        cell = artificial.run(config, xp, monitor)
-        return Computed(cell.metrics, _datasets(config, cell, options.save_data))
-
-    needed = ("data/natural/x",) if options.save_data else ()
-    about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
-    path = _run(config, options, compute, about, needed)
-    with store.open_result(path) as result:
-        pictures = _draw(result) if options.figure else []
-        _report(result, pictures, options.json)
-
-
-def run_certificates(
-    config: tyro.conf.OmitArgPrefixes[CertificatesConfig],
-    options: tyro.conf.OmitArgPrefixes[RunOptions],
-) -> None:
-    """Check the theory where its condition holds, nearly holds and fails (E4)."""
-
-    def compute(monitor: Monitor) -> Computed:
-        return Computed(certificates.run(config, monitor), {})
-
-    about = {**describe("numpy", "cpu"), "dtype": "float64"}
-    with store.open_result(_run(config, options, compute, about)) as result:
-        _report(result, [], options.json)
 
 
 def run_audit(json: bool = False, html: Path | None = None) -> None:
@@ -108,7 +44,7 @@ def run_audit(json: bool = False, html: Path | None = None) -> None:
         about["seconds"] = f"{time.perf_counter() - start:.1f}"
         write_text(html, audit_page.page(rows, {name: str(what) for name, what in about.items()}))
     if json:
-        _print_json({"statements": [row._asdict() for row in rows], "unknown_tags": unknown})
+        print_json({"statements": [row._asdict() for row in rows], "unknown_tags": unknown})
     else:
         for row in rows:
             verdict = "holds" if row.passed else "FAILS"
@@ -117,33 +53,6 @@ def run_audit(json: bool = False, html: Path | None = None) -> None:
         print(f"{len(rows) - len(failed)} of {len(rows)} statements hold")
     if failed or unknown:
         raise ReflfapError(f"audit: {', '.join(failed + unknown)}")
-
-
-def _run(
-    config: Config,
-    options: RunOptions,
-    compute: Callable[[Monitor], Computed],
-    about: Mapping[str, Any],
-    needed: Sequence[str] = (),
-) -> Path:
-    """The result file of a config: the complete one that is there, or a new one."""
-    keep_freed_memory()
-    text = canonical_json(config)
-    folder = store.folder_for(options.out, config.experiment, text)
-    with lock(folder / store.LOCK, _say_waiting):
-        path, checkpoints = folder / store.RESULT, store.Checkpoints(folder)
-        if options.force or not _reusable(path, needed):
-            if options.force:
-                checkpoints.clear()
-            start = time.perf_counter()
-            with RunMonitor(checkpoints) as monitor:
-                found = compute(monitor)
-                attributes = {**about, "wall_seconds": time.perf_counter() - start}
-                store.write(folder, text, attributes, found.metrics, found.datasets)
-        else:
-            say(f"complete result found, nothing to compute: {path}")
-        checkpoints.clear()  # also those of a run that was killed just after its result was there
-    return path
 
 
 def list_runs(out: Path = Path("results"), json: bool = False) -> None:
@@ -155,7 +64,7 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
     """
     runs = list(store.list_results(out))
     if json:
-        _print_json([run._asdict() for run in runs])
+        print_json([run._asdict() for run in runs])
         return
     if not runs:
         say(f"no runs below {out}; make one with `reflfap run artificial`")
@@ -176,7 +85,7 @@ def show_run(
         json: print one JSON object on standard output
     """
     with store.open_result(store.find(out, run)) as result:
-        _report(result, [], json, everything=True)
+        report(result, [], json, everything=True)
 
 
 def verify_runs(
@@ -205,7 +114,11 @@ def verify_runs(
 
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("run", "artificial"): run_artificial,
+    ("run", "images"): run_images,
     ("run", "certificates"): run_certificates,
+    ("data", "list"): list_data,
+    ("data", "fetch"): fetch_data,
+    ("data", "check"): check_data,
     ("audit",): run_audit,
     ("list",): list_runs,
     ("show",): show_run,
@@ -239,84 +152,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _reusable(path: Path, needed: Sequence[str]) -> bool:
-    """Whether a valid complete result with all that is asked for is there."""
-    if not path.exists():
-        return False
-    try:
-        with store.open_result(path) as result:
-            return set(needed) <= set(result.names())
-    except ReflfapError as error:
-        say(f"{error}\ncomputing it again")
-        return False
-
-
-def _datasets(config: ArtificialConfig, cell: Cell, save_data: bool) -> dict[str, store.Dataset]:
-    """All arrays of the result file, by name."""
-    sets = {"adversarial": (cell.x_adv, cell.y_adv)}
-    if save_data:
-        sets |= {"natural": artificial.natural(config), "noise": artificial.noise(config)}
-    datasets = {}
-    for name, (x, y) in sets.items():
-        datasets[f"data/{name}/x"] = store.Dataset(x, "sample, input", "data units")
-        datasets[f"data/{name}/y"] = store.Dataset(y, "sample", "label +1 or -1")
-    for name, W in cell.weights.items():
-        datasets[f"networks/{name}/W"] = store.Dataset(W, "hidden unit, input", "1 / data units")
-    units = {"time": "flow time", "loss": "mean loss", "step": "learning rate or flow time"}
-    for name, trace in cell.traces.items():
-        for key, values in trace._asdict().items():
-            datasets[f"traces/{name}/{key}"] = store.Dataset(
-                values, "state", units.get(key, "count")
-            )
-    return datasets
-
-
-def _draw(result: store.Result) -> list[Path]:
-    from figures import decision_map  # matplotlib is slow to import: only when asked for
-
-    return decision_map.save(result, result.path.parent)
-
-
-def _report(
-    result: store.Result, pictures: list[Path], as_json: bool, everything: bool = False
-) -> None:
-    """Print a result: one JSON object, or lines for people."""
-    attributes = result.attributes
-    if as_json:
-        report = {
-            "run_id": attributes["run_id"],
-            "path": str(result.path.resolve()),
-            "metrics": result.metrics,
-            "wall_seconds": attributes["wall_seconds"],
-        }
-        if everything:
-            report["config"] = json.loads(attributes["config_json"])
-            report["attributes"] = attributes
-        _print_json(report)
-        return
-    print(f"run       {attributes['run_id']}  ({attributes['wall_seconds']:.1f} s)")
-    if everything:
-        for name, value in sorted(attributes.items()):
-            print(f"{name:<18}{value}")
-    width = 2 + max(22, *(len(name) for name in result.metrics))
-    for name, value in sorted(result.metrics.items()):
-        print(f"{name:<{width}}{value:.6g}")
-    print(f"result    {result.path}")
-    for picture in pictures:
-        print(f"picture   {picture}")
-
-
 def _usage() -> str:
     lines = ["usage: reflfap COMMAND [options]", "", "commands:"]
     for words, command in COMMANDS.items():
         summary = (command.__doc__ or "").partition("\n")[0]
         lines.append(f"  {' '.join(words):<16}{summary}")
     return "\n".join([*lines, "", "`reflfap COMMAND --help` lists the options of a command."])
-
-
-def _print_json(content: object) -> None:
-    print(json.dumps(content, sort_keys=True, default=str))  # paths as text
-
-
-def _say_waiting(holder: str) -> None:
-    say(f"another process ({holder}) is working on this run; waiting for it")

@@ -150,6 +150,55 @@ class ArtificialConfig(CellConfig):
         return "artificial"
 
 
+IMAGE_INPUTS = {"mnist": 784, "fashion-mnist": 784, "cifar-10": 3072, "embedded": 784}
+"""Input dimension d of each image data set: channels times height times width."""
+
+SCENARIOS = ("noise", "natural-random", "natural-flipped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig(CellConfig):
+    """One cell of E3: two classes of images in the theory's own setting, pixels on [-1, 1].
+
+    Default epsilon: l2 0.1 sqrt(d), linf 0.1, l0 0.05.
+    """
+
+    dataset: Literal["mnist", "fashion-mnist", "cifar-10", "embedded"] = "embedded"
+    """images; embedded, a part of Fashion-MNIST, comes with the package"""
+    classes: tuple[str, str] = ("1", "8")
+    """two classes, numbers or names; the first has label +1, the second -1"""
+    scenario: Literal["noise", "natural-random", "natural-flipped"] = "noise"
+    """what is perturbed: noise on [-1, 1]^d with random targets, or natural images with random
+    targets or with the other class as target"""
+    n: int = 1_000
+    """natural samples N, at most; fewer if the two classes have fewer"""
+    n_adv: int = 5_000
+    """source samples, which are perturbed, N_adv; natural ones at most as many as there are"""
+    centre: bool = False
+    """subtract the mean of the natural samples from all; without it no two images are nearly
+    orthogonal, and (T1) is out of reach"""
+
+    def __post_init__(self) -> None:
+        checks.choice("dataset", self.dataset, IMAGE_INPUTS)
+        checks.choice("scenario", self.scenario, SCENARIOS)
+        if len(self.classes) != 2 or not all(isinstance(one, str) for one in self.classes):
+            refuse("classes", "two numbers or names", repr(self.classes), "give two, as in 3 7")
+        self._set("classes", tuple(self.classes))  # a list, when it comes from JSON
+        super().__post_init__()
+
+    @property
+    def inputs(self) -> int:
+        return IMAGE_INPUTS[self.dataset]
+
+    @property
+    def _released(self) -> dict[str, float]:
+        return {"l2": 0.1 * math.sqrt(self.inputs), "linf": 0.1, "l0": 0.05}
+
+    @property
+    def experiment(self) -> str:
+        return "images"
+
+
 @dataclass(frozen=True, kw_only=True)
 class CertificatesConfig:
     """E4: the theory's statements, checked in regimes where (T1) holds, nearly holds and fails."""
@@ -174,10 +223,11 @@ class CertificatesConfig:
         return "certificates"
 
 
-Config: TypeAlias = ArtificialConfig | CertificatesConfig
+Config: TypeAlias = ArtificialConfig | ImagesConfig | CertificatesConfig
 
 _CONFIGS: dict[str, type[Config]] = {
     "artificial": ArtificialConfig,
+    "images": ImagesConfig,
     "certificates": CertificatesConfig,
 }
 

@@ -141,7 +141,7 @@ def test_the_run_id_is_the_start_of_the_hash(text):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "text", "null", "3", "[]", "{}", '"artificial"', '{"experiment":"images"}'),
+        *("", "text", "null", "3", "[]", "{}", '"artificial"', '{"experiment":"nothing"}'),
         *('{"experiment":"artificial","dim":0}', '{"experiment":"artificial","more":0}'),
         '{"experiment":"artificial","epsilon":NaN}',
         "[" * 100_000,

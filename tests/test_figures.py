@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from figures import decision_map, path_to_the_limit
 from reflfap import cli, onehidden
 from reflfap.config import ArtificialConfig
-from reflfap.experiments import artificial
+from reflfap.experiments import artificial, cell
 from reflfap.store import open_result
 
 
@@ -35,12 +35,12 @@ def test_decision_map(tmp_path, capsys):
     (path,) = tmp_path.glob("*/*/result.h5")
     with open_result(path) as result:
         data = decision_map.compute(result)
-        W = {name: result.array(f"networks/{name}/W", (6, 60)) for name in artificial.NETWORKS}
+        W = {name: result.array(f"networks/{name}/W", (6, 60)) for name in cell.NETWORKS}
         config = result.config
     plane = decision_map.axes_of_plane(*decision_map.mean_directions(W["standard"]))
     for i, j in ((0, 0), (10, 200), (340, 5), (170, 169)):
         point = (data.axis[j] * plane[0] + data.axis[i] * plane[1])[None].astype(np.float32)
-        for name in artificial.NETWORKS:
+        for name in cell.NETWORKS:
             f = onehidden.forward(onehidden.network(W[name], config.slope), point)[0]
             assert np.sign(f[0]) == np.sign(data.outputs[name][i, j])
     x, y = artificial.natural(config)

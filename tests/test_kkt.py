@@ -11,6 +11,7 @@ from reflfap.errors import InputError, NoKKTPointError
 from reflfap.theory.kkt import (
     aligned_kkt,
     certificate,
+    effective_multipliers,
     multiplier_bounds,
     non_negative_solution,
 )
@@ -161,3 +162,18 @@ def test_the_aligned_point_exists_under_t1(seed, n, slope):
     assert low < point.lam.min()
     assert point.lam.max() < high
     assert point.q == pytest.approx(1.0)
+
+
+@given(**SIZES)
+def test_effective_multipliers(seed, n, slope):
+    """At the KKT point, its multipliers; anywhere, the difference of mean weights, as in (T5)."""
+    x, y = nearly_orthogonal(seed, n)
+    point = aligned_kkt(x, y, 4, slope)
+    Z = point.net.W @ x.T
+    C = point.net.a[:, None] * np.where(Z > 0, 1, slope) * (point.lam * y)
+    assert effective_multipliers(point.net, C, y) == pytest.approx(point.lam)
+    C = np.random.default_rng(seed).standard_normal((4, n))
+    W = C @ x
+    lam = effective_multipliers(point.net, C, y)
+    difference = W[:2].mean(axis=0) - W[2:].mean(axis=0)
+    assert difference == pytest.approx((1 + slope) / 2 * ((lam * y) @ x))

@@ -24,6 +24,7 @@ LAYERS = [
     {"reflfap.experiments", "reflfap.store"},
     {"reflfap.mathml", "reflfap.audit_page", "reflfap.audit_checks", "reflfap.progress"},
     {"reflfap.audit"},
+    {"reflfap.cli_run", "reflfap.cli_data"},
     {"reflfap.cli"},
     {"reflfap.__main__"},
 ]

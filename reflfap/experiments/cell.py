@@ -135,7 +135,7 @@ def train(
     name: str,
     x: Array,
     y: Array,
-    monitor: Monitor,
+    monitor: Monitor = SILENT,
     initial: Mapping[str, HostArray] | None = None,
 ) -> Trained:
     """The network called `name`, trained on x (N, d), y (N,) as the config says."""

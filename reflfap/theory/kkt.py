@@ -175,8 +175,9 @@ def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
 
     Least squares over the N coefficients of the m d equations. Its normal equations are
     H lam = q with H of (N5) and q the margins: the inner product of two of the N matrices
-    y_n a_j phi'(Z_jn) x_n is H_nk, and that of one with W is q_n. Solved in float64 on the host;
-    directions that rounding cannot tell from dependent ones are left out.
+    y_n a_j phi'(Z_jn) x_n is H_nk, and that of one with W is q_n. Solved in float64 on the host by
+    Cholesky, with N eps of the largest diagonal entry added to the diagonal: what rounding cannot
+    tell from dependent samples gets the multipliers of least norm.
     Memory: two (N, N) in float64. Checked by test_theory.py::test_multipliers_are_recovered.
     """
     checks.samples_and_labels(x, y, net.W.shape[1])
@@ -189,8 +190,22 @@ def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
     H *= y_host
     H *= y_host[:, None]
     eps = float(np.finfo(str(x.dtype)).eps)
-    lam = linalg.lstsq(H, q, cond=len(H) * eps, check_finite=False)[0]
+    H.flat[:: len(H) + 1] += eps * len(H) * H.diagonal().max()
+    lam: HostArray = linalg.solve(H, q, assume_a="pos", overwrite_a=True, check_finite=False)
     C = slopes * net.a[:, None] * xp.astype(asarray(lam * y_host, xp), x.dtype)
     rest = net.W - C @ x
     residual = float(xp.sqrt(xp.sum(rest * rest))) / float(xp.sqrt(xp.sum(net.W * net.W)))
     return Recovered(lam, residual)
+
+
+def effective_multipliers(net: Network, C: Array, y: Array) -> Array:
+    """(T2) off the limit: lam_n = 2 y_n sum_j a_j C_jn / (1 + gamma), (N,), for W = W0 + C X.
+
+    At an aligned KKT point with W0 = 0, C_jn = lam_n y_n a_j phi'_jn, and sum_j a_j^2 phi'_jn =
+    (1 + gamma)/2, so these are its multipliers. Anywhere else, the difference of the mean weights
+    of both halves of the units is (1 + gamma)/sqrt(m) sum_n lam_n y_n x_n, plus that of W0: the
+    relation of (T5) to (T4). In the dtype of C.
+    Checked by test_kkt.py::test_effective_multipliers.
+    """
+    namespace(C, y)
+    return 2 / (1 + net.slope) * y * (net.a @ C)

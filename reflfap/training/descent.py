@@ -82,7 +82,8 @@ def descent(
     time = np.concatenate([[0.0], np.cumsum(rates[:-1])]) / (1 - momentum)
     trace = Trace(time, np.asarray(losses), np.asarray(rates))
     stopped = "rate" if schedule.exhausted else "epochs"
-    return Trained(net._replace(W=state.weights()), q, trace, stopped)
+    C = state.C if isinstance(state, _Coefficients) else None
+    return Trained(net._replace(W=state.weights()), q, trace, stopped, C)
 
 
 class _Weights:

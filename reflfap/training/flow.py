@@ -106,7 +106,7 @@ def flow(
     final = (state.t, math.exp(state.log_loss), h, 0.0, 0.0, 0.0)
     trace = FlowTrace(*np.asarray([*rows, final]).T)
     q = namespace(x).astype(state.q, x.dtype)
-    return Trained(net._replace(W=net.W + state.C @ x), q, trace, "time")
+    return Trained(net._replace(W=net.W + state.C @ x), q, trace, "time", state.C)
 
 
 def released_time(epochs: int, rate: float = 0.01, momentum: float = 0.9) -> float:

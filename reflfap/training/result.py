@@ -35,3 +35,4 @@ class Trained(NamedTuple):
     q: Array  # (N,) final margins on the training set
     trace: Trace | FlowTrace
     stopped: str  # why the training ended, in the trainer's own word
+    C: Array | None = None  # (m, N) with W = W0 + C X, where the training kept it

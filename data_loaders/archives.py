@@ -1,0 +1,206 @@
+"""Bytes from compressed files and tar archives, bounded, in order, nothing written to disk.
+
+The library's tarfile is not used: it reads extended headers of any stated size into memory, and
+meets damage with exceptions of many kinds. Here a header is 512 bytes and every fault one error.
+"""
+
+import bz2
+import contextlib
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, NoReturn
+
+from reflfap.backend import HostArray
+from reflfap.errors import DamagedFileError, StoreError
+
+BLOCK = 2**16  # bytes read at once
+PIECE = 2**20  # bytes decompressed at once
+DEFLATE_RATIO = 1032  # zlib's manual: deflate never expands further
+XZ_MEMORY = 2**27  # the strongest preset, xz -9, takes half of it
+REGULAR = (b"0", b"\0")
+
+
+def damaged(path: Path, expected: str, got: str, remedy: str = "") -> NoReturn:
+    """Raise DamagedFileError in the one form: file, expected, got, what to do."""
+    remedy = remedy or "remove it and fetch it again with `reflfap data fetch`"
+    raise DamagedFileError(f"{path}: expected {expected}, got {got}; {remedy}")
+
+
+class Inflate:
+    """zlib for gzip files, with the interface that bz2 and lzma share."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+
+    @property
+    def needs_input(self) -> bool:
+        return not (self._zlib.eof or self._zlib.unconsumed_tail)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, most)
+
+
+DECODERS: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": Inflate,
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY),
+}
+
+
+class Stream:
+    """The decompressed bytes of an open file, in order, never more than are asked for.
+
+    Compression is told by the first bytes; members one after the other are joined, as gzip, bzip2
+    and xz do. Reading beyond `limit` decompressed bytes, damage and truncation raise
+    DamagedFileError. Holds 64 KiB of input, 1 MiB of output and what the decoder needs.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path, limit: int) -> None:
+        self.path, self.limit, self.position = path, limit, 0
+        self._file = file
+        head = file.read(6)
+        file.seek(0)
+        kinds = [make for magic, make in DECODERS.items() if head.startswith(magic)]
+        self._make: Any = kinds[0] if kinds else None
+        self._decoder: Any = kinds[0]() if kinds else None
+
+    def most(self) -> int:
+        """An upper bound of what the whole file can hold, in bytes, known before reading it."""
+        size = self._file.seek(0, 2)
+        self._file.seek(0)
+        if self._make is None:
+            return size
+        return min(self.limit, size * DEFLATE_RATIO) if self._make is Inflate else self.limit
+
+    def some(self, most: int) -> bytes:
+        """Between 1 and `most` of the next bytes; none only at the sound end of the file."""
+        most = min(most, PIECE)
+        piece = self._file.read(most) if self._decoder is None else self._decompressed(most)
+        self.position += len(piece)
+        if self.position > self.limit:
+            damaged(self.path, f"at most {self.limit} decompressed bytes", "more")
+        return piece
+
+    def _decompressed(self, most: int) -> bytes:
+        decoder = self._decoder
+        while True:
+            if decoder.eof:  # of one member; another may follow
+                data = decoder.unused_data or self._file.read(BLOCK)
+                if not data:
+                    return b""
+                decoder = self._decoder = self._make()
+            else:
+                data = self._file.read(BLOCK) if decoder.needs_input else b""
+            starved = decoder.needs_input and not data
+            try:
+                piece: bytes = decoder.decompress(data, most)
+            except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError) as error:
+                damaged(self.path, "sound compressed data", f"damage ({error})")
+            if piece:
+                return piece
+            if starved and not decoder.eof:
+                damaged(self.path, "a complete compressed file", "a truncated one")
+
+    def fill(self, target: HostArray, what: str) -> None:
+        """The next bytes into the whole of `target`, contiguous uint8; `what` names them."""
+        view = target.data.cast("B")
+        done = 0
+        while done < len(view):
+            piece = self.some(len(view) - done)
+            if not piece:
+                damaged(self.path, f"{len(view)} bytes of {what}", f"{done}: truncated")
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+
+    def take(self, size: int, what: str) -> bytes:
+        """The next `size` bytes, few."""
+        target = bytearray()
+        while len(target) < size:
+            piece = self.some(size - len(target))
+            if not piece:
+                damaged(self.path, f"{size} bytes of {what}", f"{len(target)}: truncated")
+            target += piece
+        return bytes(target)
+
+    def skip_to(self, position: int, what: str) -> None:
+        """Read on to `position` and forget what passes."""
+        while self.position < position:
+            if not self.some(position - self.position):
+                damaged(self.path, f"{position} bytes of {what}", f"{self.position}: truncated")
+
+    def finish(self) -> None:
+        """Read to the end, which verifies the checksums that gzip, bzip2 and xz files carry."""
+        while self.some(PIECE):
+            pass
+
+
+@contextlib.contextmanager
+def decompressed(path: Path, limit: int) -> Iterator[Stream]:
+    """The Stream of the file at `path`; StoreError if it cannot be read or is no regular file.
+
+    Checked by test_loaders.py::test_every_compression_and_joined_members and
+    ::test_what_is_no_file_is_refused.
+    """
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise StoreError(f"{path}: expected a file, got none; fetch it with `reflfap data fetch`")
+    try:
+        with open(path, "rb") as file:
+            yield Stream(file, path, limit)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be read ({error.strerror}); check the disk and the permissions"
+        ) from error
+
+
+class Member(NamedTuple):
+    """One entry of a tar archive; regular files have a `kind` in REGULAR."""
+
+    name: str
+    kind: bytes
+    size: int  # bytes
+
+
+def members(stream: Stream) -> Iterator[Member]:
+    """The members of the tar archive `stream`, in order, to its very end.
+
+    While it stands at a member, its content is what `stream` gives next; the rest is skipped.
+    Extended headers (pax and GNU) are members like others here: they give times, owners, and names
+    beyond 100 bytes, which no file wanted here has. DamagedFileError for what is no tar archive.
+    Checked by test_loaders.py::test_cifar_archives_of_every_format.
+    """
+    while (block := stream.take(512, "a tar header")).strip(b"\0"):
+        member = _member(block, stream.path)
+        end = stream.position + -(-member.size // 512) * 512
+        yield member
+        stream.skip_to(end, "the archive")
+    stream.finish()
+
+
+def _member(block: bytes, path: Path) -> Member:
+    """The member that a ustar, GNU or older tar header of 512 bytes describes."""
+    stated, computed = _octal(block[148:156]), sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    if stated != computed:
+        damaged(path, "a tar header with its checksum", "other bytes: damaged, or no tar archive")
+    size = _octal(block[124:136])
+    if size is None:
+        damaged(path, "a member size in octal digits", repr(block[124:136]))
+    name = block[:100].split(b"\0")[0]
+    if block[257:263] == b"ustar\0" and block[345]:
+        name = block[345:500].split(b"\0")[0] + b"/" + name
+    return Member(name.decode("ascii", "replace"), block[156:157], size)
+
+
+def _octal(field: bytes) -> int | None:
+    digits = field.strip(b" \0")
+    return int(digits, 8) if re.fullmatch(rb"[0-7]+", digits) else None

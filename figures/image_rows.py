@@ -1,0 +1,135 @@
+"""Rows of images of a cell of E3: what was perturbed, the perturbation, what came out, and b.
+
+Columns are source samples with their targets. The perturbation is signed: orange raises a pixel,
+blue lowers it, and it is magnified by the factor in its title. At the right stand the normals b
+(T5) of the standard and of the adversarial network: what each looks for in the first class. The
+second network never saw a natural image when the source is noise.
+
+    python -m figures.image_rows RESULT [DATA_FOLDER]
+"""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from data_loaders.registry import DATA_SETS
+from figures import style
+from reflfap.backend import HostArray
+from reflfap.config import ImagesConfig
+from reflfap.errors import refuse
+from reflfap.experiments import images
+from reflfap.onehidden import output_weights
+from reflfap.store import Result, open_result
+
+SHOWN = 6
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#0072B2", "#FFFFFF", "#D55E00"])
+
+
+class Rows(NamedTuple):
+    """What is drawn; images are (SHOWN, C, H, W) on the data range."""
+
+    source: HostArray
+    perturbation: HostArray
+    perturbed: HostArray
+    target: HostArray  # (SHOWN,) +1 or -1
+    normals: HostArray  # (2, C, H, W): standard, adversarial; each of largest magnitude one
+
+
+def compute(result: Result, data: images.Images) -> Rows:
+    """The rows of a stored cell of E3; `data` are the images it was computed from."""
+    config = result.config
+    if not isinstance(config, ImagesConfig):
+        refuse("result", "a run of images", config.experiment, "give another result")
+    shape = DATA_SETS[config.dataset].shape
+    x_adv = result.array("data/adversarial/x", (-1, config.inputs))[:SHOWN]
+    target = result.array("data/adversarial/y", (-1,))[:SHOWN]
+    samples = images.prepare(config, data)
+    source = samples.source.x[:SHOWN]
+    before, change, after = (p.reshape(-1, *shape) for p in (source, x_adv - source, x_adv))
+    normals = []
+    for name in ("standard", "adversarial"):
+        W = result.array(f"networks/{name}/W", (config.hidden, config.inputs))
+        b = output_weights(config.hidden) @ W  # u - v up to a factor, which is b by (T4)
+        normals.append(b / np.abs(b).max())
+    return Rows(before, change, after, target, np.reshape(normals, (2, *shape)))
+
+
+def draw(rows: Rows, names: tuple[str, str]) -> Figure:
+    """Three rows of images, and the two normals at the right."""
+    size = float(np.abs(rows.perturbation).max()) or 1.0
+    with plt.rc_context(style.RC):
+        figure, axes = plt.subplots(
+            3,
+            SHOWN + 2,
+            figsize=(7, 3.2),
+            layout="constrained",
+            width_ratios=[1] * SHOWN + [0.3, 1.3],
+        )
+        for each in axes.ravel():
+            each.set_axis_off()
+        for column in range(len(rows.target)):
+            _show(axes[0, column], rows.source[column], grey=True)
+            _show(axes[1, column], rows.perturbation[column] / size)
+            _show(axes[2, column], rows.perturbed[column], grey=True)
+            axes[0, column].set_title(
+                f"target\n{names[0] if rows.target[column] > 0 else names[1]}"
+            )
+        for row, title in enumerate(("source", f"perturbation\n× {1 / size:.2g}", "perturbed")):
+            axes[row, 0].text(
+                -0.1, 0.5, title, transform=axes[row, 0].transAxes, ha="right", va="center"
+            )
+        for row, (normal, title) in enumerate(
+            zip(rows.normals, ("$b$, standard", "$b$, adversarial"), strict=True)
+        ):
+            _show(axes[2 * row, -1], normal)
+            axes[2 * row, -1].set_title(title)
+        axes[1, -1].text(
+            0.5, 0.5, f"orange: {names[0]}\nblue: {names[1]}", ha="center", va="center"
+        )
+    return figure
+
+
+def _show(axes: Axes, image: HostArray, grey: bool = False) -> None:
+    """One image: colour as it is, a single channel in grey, signed values by their mean channel."""
+    if grey and len(image) == 3:
+        axes.imshow(np.clip((image.transpose(1, 2, 0) + 1) / 2, 0, 1))
+    elif grey:
+        axes.imshow(image[0], cmap="gray", vmin=-1, vmax=1)
+    else:
+        signed = image.mean(axis=0)
+        limit = float(np.abs(signed).max()) or 1.0
+        axes.imshow(signed, cmap=SIGNED, vmin=-limit, vmax=limit)
+
+
+def save(result: Result, data: images.Images, folder: Path) -> list[Path]:
+    """Draw the cell and save it as image_rows.png and .pdf in `folder`."""
+    config = result.config
+    rows = compute(result, data)
+    assert isinstance(config, ImagesConfig)  # compute refused others
+    names = DATA_SETS[config.dataset].class_names
+    titles = tuple(names[int(one)] if one.isdigit() else one for one in config.classes)
+    figure = draw(rows, (titles[0], titles[1]))
+    paths = style.save(figure, folder / "image_rows")
+    plt.close(figure)
+    return paths
+
+
+def main() -> None:
+    from reflfap.cli_run import two_classes
+
+    with open_result(Path(sys.argv[1])) as result:
+        folder = Path(sys.argv[2]) if sys.argv[2:] else None
+        if not isinstance(result.config, ImagesConfig):
+            refuse("result", "a run of images", result.config.experiment, "give another result")
+        for path in save(result, two_classes(result.config, folder), style.RENDERED):
+            print(path)
+
+
+if __name__ == "__main__":
+    main()

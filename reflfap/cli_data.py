@@ -1,0 +1,51 @@
+"""`reflfap data ...`: which image sets there are, fetching them, checking what is there."""
+
+from pathlib import Path
+
+import tyro
+
+from data_loaders import registry
+from reflfap.errors import ReflfapError
+
+
+def list_data(data_dir: Path | None = None) -> None:
+    """List the image sets, their licences, and whether they are there.
+
+    Args:
+        data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+    """
+    for name, about in registry.DATA_SETS.items():
+        states = {
+            status.partition(",")[0].split()[0] for _, status in registry.check(name, data_dir)
+        }
+        state = "there" if states == {"good"} else ", ".join(sorted(states))
+        print(f"{name:<14} {state:<10} {about.title} ({about.licence})")
+
+
+def fetch_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
+    """Download an image set from its official address or a mirror, and check it.
+
+    Args:
+        name: mnist, fashion-mnist or cifar-10
+        data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+    """
+    registry.fetch(name, data_dir)
+    print(f"{name} is there: {registry.place(name, data_dir)}")
+
+
+def check_data(
+    names: tyro.conf.Positional[tuple[str, ...]] = (), data_dir: Path | None = None
+) -> None:
+    """Check the files of image sets against their published checksums. Exit code 1 if one differs.
+
+    Args:
+        names: image sets; all that are there if none is given
+        data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+    """
+    wrong = 0
+    for name in names or registry.DATA_SETS:
+        for file, status in registry.check(name, data_dir):
+            print(f"{name:<14} {file:<28} {status}")
+            wrong += status != "good" and (status != "missing" or bool(names))
+    if wrong:
+        raise ReflfapError(f"data: {wrong} files differ or are missing; run `reflfap data fetch`")

@@ -1,0 +1,124 @@
+"""E3: two classes of real images in the theory's own setting, the network of (N1).
+
+Pixels are mapped to [-1, 1]. The standard network learns N natural images of two classes. Noise, or
+natural images, get targets that say nothing about them, and are perturbed against the standard
+network. Does a network trained on those alone read the clean test images of the two classes?
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reflfap.backend import HostArray, Namespace, asarray, namespace, to_host
+from reflfap.config import ImagesConfig
+from reflfap.errors import refuse
+from reflfap.experiments.cell import Cell, Labelled, Learned, accuracies, learn, own_metrics
+from reflfap.monitor import SILENT, Monitor
+from reflfap.rng import stream
+from reflfap.theory import boundary, kkt, learning
+from reflfap.training.result import Trained
+
+
+class Images(NamedTuple):
+    """Images of two classes, pixels as bytes, labels 0 and 1, as the data loaders give them."""
+
+    train: Labelled  # x (N, d) uint8, y (N,) 0 or 1
+    test: Labelled
+
+
+class Samples(NamedTuple):
+    """What the networks see: float samples, labels +1 and -1."""
+
+    natural: Labelled
+    source: Labelled
+    test: Labelled
+    limits: tuple[float, float]  # data range
+    mean: HostArray  # (d,) what centring subtracted; 0 without
+
+
+def run(
+    config: ImagesConfig,
+    images: Images,
+    xp: Namespace = np,
+    monitor: Monitor = SILENT,
+) -> Cell:
+    """One cell: accuracies acc_* on the natural samples, acc_*_test on the clean test images.
+
+    `alignment_test` is the fraction of test images that meet (L3), with effective multipliers.
+    Memory: see `cell.learn`; the test images on top.
+    Checked by test_images.py::test_the_phenomenon.
+    """
+    samples = prepare(config, images)
+    learned = learn(config, samples.natural, samples.source, samples.limits, xp, monitor)
+    metrics = {
+        **accuracies(learned, samples.natural),
+        **accuracies(learned, samples.test, "_test"),
+        **own_metrics(learned),
+        **_alignment(learned, samples),
+    }
+    return learned.cell(metrics)
+
+
+def prepare(config: ImagesConfig, images: Images) -> Samples:
+    """The samples of a cell, by seed, on the host; label 0 becomes +1, label 1 becomes -1.
+
+    Checked by test_images.py::test_samples_are_what_the_scenario_says.
+    """
+    order = stream(config.seed, "natural/order").permutation(len(images.train.y))
+    if len(order) == 0 or len(images.test.y) == 0:
+        refuse("images", "at least one of the two classes", "none", "check the data set")
+    natural = _floats(images.train, order[: config.n], config.dtype)
+    test = _floats(images.test, slice(None), config.dtype)
+    source = _source(config, images, order)
+    limits, mean = (-1.0, 1.0), np.zeros((), config.dtype)
+    if config.centre:
+        # the mean of the natural samples, from all; the range is no longer one box for all pixels,
+        # so the attack is left without one
+        mean = natural.x.mean(axis=0, dtype=np.float64).astype(config.dtype)
+        natural, test, source = (part._replace(x=part.x - mean) for part in (natural, test, source))
+        limits = (-np.inf, np.inf)
+    return Samples(natural, source, test, limits, mean)
+
+
+def normal(trained: Trained, samples: Labelled) -> HostArray | None:
+    """(d,) the normal b (T5) by effective multipliers, on the host; None if training kept no C."""
+    if trained.C is None:
+        return None
+    xp = namespace(trained.C)
+    x, y = (asarray(part, xp) for part in samples)
+    return to_host(boundary.normal(x, y, kkt.effective_multipliers(trained.net, trained.C, y)))
+
+
+def _source(config: ImagesConfig, images: Images, order: HostArray) -> Labelled:
+    rng = stream(config.seed, "source/y")
+    if config.scenario == "noise":
+        draw = stream(config.seed, "source/x").uniform(-1, 1, (config.n_adv, config.inputs))
+        x = draw.astype(config.dtype)
+        return Labelled(x, (2 * rng.integers(0, 2, len(x)) - 1).astype(config.dtype))
+    chosen = _floats(images.train, order[: config.n_adv], config.dtype)
+    if config.scenario == "natural-flipped":
+        return chosen._replace(y=-chosen.y)
+    targets = 2 * rng.integers(0, 2, len(chosen.y)) - 1
+    return chosen._replace(y=targets.astype(config.dtype))
+
+
+def _floats(part: Labelled, rows: HostArray | slice, dtype: str) -> Labelled:
+    """Pixels 0 to 255 as -1 to 1, labels 0 and 1 as +1 and -1."""
+    x = part.x[rows].astype(dtype)
+    x /= np.asarray(127.5, dtype)
+    x -= 1
+    return Labelled(x, (1 - 2 * part.y[rows]).astype(dtype))
+
+
+def _alignment(learned: Learned, samples: Samples) -> dict[str, float]:
+    """(L3) on the test images, by effective multipliers; nothing if a training kept no C."""
+    adversarial = learned.trained["adversarial"]
+    b = normal(learned.trained["standard"], samples.natural)
+    if b is None or adversarial.C is None:
+        return {}
+    xp = namespace(learned.target)
+    source, z = (asarray(part.x, xp) for part in (samples.source, samples.test))
+    lam = kkt.effective_multipliers(adversarial.net, adversarial.C, learned.target)
+    parts = learning.effects(source, learned.perturbed.x - source, learned.target, lam, z)
+    holds = learning.aligned(parts, boundary.boundary_function(asarray(b, xp), z))
+    return {"alignment_test": float(xp.mean(xp.astype(holds, xp.float64)))}
