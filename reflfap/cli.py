@@ -12,7 +12,7 @@ import tyro
 
 import reflfap
 from reflfap import audit, audit_page, store
-from reflfap.cli_data import check_data, fetch_data, list_data
+from reflfap.cli_data import check_data, convert_data, fetch_data, list_data
 from reflfap.cli_run import (
     print_json,
     report,
@@ -119,6 +119,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("data", "list"): list_data,
     ("data", "fetch"): fetch_data,
     ("data", "check"): check_data,
+    ("data", "convert"): convert_data,
     ("audit",): run_audit,
     ("list",): list_runs,
     ("show",): show_run,

@@ -5,6 +5,7 @@ from pathlib import Path
 import tyro
 
 from data_loaders import registry
+from data_loaders.converted import convert
 from reflfap.errors import ReflfapError
 
 
@@ -31,6 +32,17 @@ def fetch_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) ->
     """
     registry.fetch(name, data_dir)
     print(f"{name} is there: {registry.place(name, data_dir)}")
+
+
+def convert_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
+    """Write an image set as HDF5, which loads quicker, beside its files.
+
+    Args:
+        name: mnist, fashion-mnist or cifar-10
+        data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+    """
+    for split in ("train", "test"):
+        print(convert(name, split, data_dir))
 
 
 def check_data(

@@ -21,7 +21,7 @@ LAYERS = [
     {"reflfap.norms"},
     {"reflfap.attacks", "reflfap.following", "reflfap.training", "reflfap.theory"},
     {"reflfap.config", "reflfap.files", "reflfap.provenance"},
-    {"reflfap.experiments", "reflfap.store"},
+    {"reflfap.experiments", "reflfap.store", "data_loaders.converted"},
     {"reflfap.mathml", "reflfap.audit_page", "reflfap.audit_checks", "reflfap.progress"},
     {"reflfap.audit"},
     {"reflfap.cli_run", "reflfap.cli_data"},
