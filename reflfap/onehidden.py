@@ -111,8 +111,8 @@ def weight_gradient(net: Network, x: Array, y: Array, loss: Loss) -> tuple[Array
 def margin_gradient(net: Network, x: Array, y: Array) -> tuple[Array, Array]:
     """Margins q_n = y_n f(x_n), (N,), and dq_n/dx_n, (N, d): (N4) without its factor l'(q).
 
-    dq/dx = y sum_j a_j phi'(Z_j) w_j. This is what attacks follow: the factor l'(q) < 0 scales a
-    sample's gradient without turning it, and underflows. Costs two products, 4 m d N operations.
+    dq/dx = y sum_j a_j phi'(Z_j) w_j. This is what attacks climb: -l'(q) > 0 only scales
+    a sample's step, and underflows. Costs two products, 4 m d N operations.
     Checked by test_onehidden.py::test_input_gradient_by_central_differences.
     """
     f, Z = forward(net, x)

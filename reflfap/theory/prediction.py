@@ -6,10 +6,10 @@ eta_n = y_adv_n v plus what differs from sample to sample. At a natural sample z
 b^ = b/||b|| and Lam = N_adv lam_adv,
 
     second effect  Lam y_k <v, x_k>:  mean Lam <v, b^> sigma sqrt(d/N),  deviation Lam sigma ||v||;
-    first effect:  deviation Lam sigma sqrt(sum_i Var x_adv_i / N_adv).
+    first effect:  deviation Lam sigma sqrt(sum_i Var(y_adv x_adv_i) / N_adv).
 
 The mean is the component of y_k x_k along b, ||b||/(N lam) = sigma sqrt(d/N). So, with Phi the
-normal distribution function and rest = sum_i Var x_adv_i (d sigma^2 but for L0),
+normal distribution function and rest = sum_i Var(y_adv x_adv_i) (d sigma^2 but for L0),
 
     accuracy = Phi( sqrt(d/N) <v, b^> / sqrt(||v||^2 + rest/N_adv) ),
 
