@@ -17,7 +17,7 @@ from reflfap.backend import Array, asarray, namespace, to_host
 from reflfap.errors import refuse
 from reflfap.losses import Loss, value
 from reflfap.monitor import SILENT, Monitor
-from reflfap.norms import L0, L2, LInf, LInfSign, Norm, Step, row_peaks
+from reflfap.norms import L0, L2, LInf, LInfSign, Norm, Step, check_norm, row_peaks
 
 __all__ = ["L0", "L2", "LInf", "LInfSign", "attack"]
 
@@ -235,10 +235,7 @@ def _state(result: Perturbed, done: int) -> dict[str, Any]:
 def _check(x: Array, target: Array, norm: Norm, steps: int, low: float, high: float) -> None:
     xp = checks.samples_and_targets(x, target)
     checks.whole_number("steps", steps, least=0)
-    if isinstance(norm, L0):
-        checks.whole_number("pixels", norm.pixels, least=1)
-    elif isinstance(norm, L2 | LInf | LInfSign):
-        checks.real_number("radius", norm.radius, 0, math.inf, closed="[)")
+    check_norm(norm)
     if not low < high:
         refuse("low, high", "low < high", f"{low}, {high}", "give the data range in order")
     if bool(xp.min(x) < low) or bool(xp.max(x) > high):

@@ -3,9 +3,11 @@
 Perturbations eta and gradients g are (n, d), one row a sample.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from reflfap import checks
 from reflfap.backend import Array, namespace
 
 
@@ -77,6 +79,17 @@ class L0(NamedTuple):
         changed = changed | ((xp.arange(g.shape[1]) == new[:, None]) & room[:, None])
         eta = eta + g * (0.3 * xp.astype(changed, g.dtype))
         return Step(eta, memory=changed if self.tracked else None)
+
+
+def check_norm(norm: Norm) -> None:
+    """InputError for a radius that is negative or no number, or less than one pixel.
+
+    Checked by test_attacks.py::test_bad_input_is_refused.
+    """
+    if isinstance(norm, L0):
+        checks.whole_number("pixels", norm.pixels, least=1)
+    elif isinstance(norm, L2 | LInf | LInfSign):
+        checks.real_number("radius", norm.radius, 0, math.inf, closed="[)")
 
 
 def _step_and_scale_back(

@@ -10,6 +10,7 @@ different rows and the margins are linear in lam: q = M lam with
     M_nk = y_n y_k <x_n, x_k> (1 + gamma^2)/2 for y_n = y_k,   y_n y_k <x_n, x_k> gamma otherwise.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from reflfap.onehidden import Network, activation_slope, network, output_weights
 from reflfap.training.frozen import interaction
 
 MOST_PIVOTS = 1_000
+REFINEMENTS = 5
 TOLERANCE = 1e-6
 SMALLEST_PIVOT = 1e-6  # relative; rounding leaves a repeated float64 sample 1e-8
 
@@ -176,9 +178,9 @@ def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
     Least squares over the N coefficients of the m d equations. Its normal equations are
     H lam = q with H of (N5) and q the margins: the inner product of two of the N matrices
     y_n a_j phi'(Z_jn) x_n is H_nk, and that of one with W is q_n. Solved in float64 on the host by
-    Cholesky, with N eps of the largest diagonal entry added to the diagonal: what rounding cannot
-    tell from dependent samples gets the multipliers of least norm.
-    Memory: two (N, N) in float64. Checked by test_theory.py::test_multipliers_are_recovered.
+    Cholesky with a small ridge, and refined: samples that depend on each other up to rounding share
+    their multipliers.
+    Memory: three (N, N) in float64. Checked by test_theory.py::test_multipliers_are_recovered.
     """
     checks.samples_and_labels(x, y, net.W.shape[1])
     xp = namespace(x)
@@ -189,9 +191,11 @@ def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
     H = to_host(interaction(x @ x.T, slopes)).astype(np.float64)
     H *= y_host
     H *= y_host[:, None]
-    eps = float(np.finfo(str(x.dtype)).eps)
-    H.flat[:: len(H) + 1] += eps * len(H) * H.diagonal().max()
-    lam: HostArray = linalg.solve(H, q, assume_a="pos", overwrite_a=True, check_finite=False)
+    ridge = math.sqrt(float(np.finfo(str(x.dtype)).eps)) * H.diagonal().max()
+    factor = linalg.cho_factor(H + ridge * np.eye(len(H)), overwrite_a=True, check_finite=False)
+    lam: HostArray = np.zeros(len(H))
+    for _ in range(REFINEMENTS):  # each takes away most of what the ridge has biased
+        lam = lam + linalg.cho_solve(factor, q - H @ lam, check_finite=False)
     C = slopes * net.a[:, None] * xp.astype(asarray(lam * y_host, xp), x.dtype)
     rest = net.W - C @ x
     residual = float(xp.sqrt(xp.sum(rest * rest))) / float(xp.sqrt(xp.sum(net.W * net.W)))

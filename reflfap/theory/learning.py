@@ -61,7 +61,8 @@ def flipped_threshold(b: Array, lam: Array) -> float:
 
     With x_n the natural samples, y_adv = -y and lam_adv = c lam, the first effect is -c f_bdy and
     the second eps c sum(lam) f_bdy/||b||; their sum has the sign of f_bdy if and only if
-    eps > ||b|| / sum_n lam_n. Near it no aligned KKT point has such multipliers: docs/theory.md. Checked by test_theory.py::test_flipped_labels_have_a_threshold.
+    eps > ||b|| / sum_n lam_n. Near it no aligned KKT point has such multipliers: docs/theory.md.
+    Checked by test_theory.py::test_flipped_labels_have_a_threshold.
     """
     xp = namespace(b)
     return float(xp.sqrt(b @ b)) / float(xp.sum(lam))

@@ -1,9 +1,12 @@
 """(P1): geometry-inspired perturbations, the best against a linear boundary, in closed form."""
 
+import math
+
 from reflfap import checks
 from reflfap.attacks import L0, L2, LInf, LInfSign
 from reflfap.backend import Array, namespace
 from reflfap.errors import refuse
+from reflfap.norms import check_norm
 
 
 def direction(norm: L2 | LInf | LInfSign | L0, b: Array, epsilon: float | None = None) -> Array:
@@ -12,10 +15,13 @@ def direction(norm: L2 | LInf | LInfSign | L0, b: Array, epsilon: float | None =
     L2, ||v|| <= eps: eps b/||b||. Linf, both variants: eps sgn(b). L0, at most d_delta entries,
     each at most `epsilon` in magnitude: eps sgn(b_i) on the d_delta largest |b_i|, 0 elsewhere.
     By Cauchy-Schwarz, by Hoelder, and because a sum is largest over its largest terms.
-    Raises InputError for b = 0, which no perturbation can climb.
+    Raises InputError for b = 0, which no perturbation can climb, and for bad sizes.
     Checked by test_theory.py::test_perturbations_against_search.
     """
     xp = checks.floating("b", b, ndim=1)
+    check_norm(norm)
+    if not bool(xp.all(xp.isfinite(b))):
+        refuse("b", "finite numbers", "NaN or infinity", "check the data and the multipliers")
     if not bool(xp.any(b != 0)):
         refuse("b", "a normal other than zero", "zero", "check the data and the multipliers")
     if isinstance(norm, L2):
@@ -23,6 +29,7 @@ def direction(norm: L2 | LInf | LInfSign | L0, b: Array, epsilon: float | None =
     if isinstance(norm, L0):
         if epsilon is None:
             refuse("epsilon", "the largest change of an entry", None, "give it: L0 limits none")
+        checks.real_number("epsilon", epsilon, 0, math.inf, closed="[)")
         largest = xp.argsort(-xp.abs(b))[: norm.pixels]
         v = xp.zeros_like(b)
         v[largest] = epsilon * xp.sign(b[largest])
