@@ -95,30 +95,30 @@ def run_images(
     options: tyro.conf.OmitArgPrefixes[ImagesOptions],
 ) -> None:
     """Read real images after learning from perturbed noise (E3): two classes of a data set."""
-    xp = namespace_for(options.device)
+    xp, data = namespace_for(options.device), two_classes(config, options.data_dir)
 
     def compute(monitor: Monitor) -> Computed:
-        cell = images.run(config, two_classes(config, options.data_dir), xp, monitor)
+        cell = images.run(config, data, xp, monitor)
         return Computed(cell.metrics, _cell_datasets(cell))
 
     about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
+    about["data_sha256"] = data.sha256
     path = _run(config, options, compute, about)
     with store.open_result(path) as result:
         pictures = []
         if options.figure:
             from figures import image_rows  # matplotlib is slow to import: only when asked for
 
-            pictures = image_rows.save(result, two_classes(config, options.data_dir), path.parent)
+            pictures = image_rows.save(result, data, path.parent)
         report(result, pictures, options.json)
 
 
 def two_classes(config: ImagesConfig, folder: Path | None) -> images.Images:
     """Training and test images of a config's two classes, one row an image."""
-    parts = []
-    for split in ("train", "test"):
-        chosen = load(config.dataset, split, folder).classes(*config.classes)
-        parts.append(Labelled(chosen.images.reshape(len(chosen.labels), -1), chosen.labels))
-    return images.Images(*parts)
+    splits = (load(config.dataset, split, folder) for split in ("train", "test"))
+    chosen = [split.classes(*config.classes) for split in splits]
+    train, test = (Labelled(one.images.reshape(len(one.labels), -1), one.labels) for one in chosen)
+    return images.Images(train, test, " ".join(one.sha256 for one in chosen))
 
 
 def run_certificates(

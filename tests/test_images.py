@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from data_loaders.images import load
 from figures import image_rows
 from reflfap import cli, onehidden
 from reflfap.cli_run import two_classes
@@ -100,6 +101,8 @@ def test_the_command(tmp_path, capsys):
     assert report["metrics"]["acc_standard_test"] > 0.8
     with open_result(path) as result:
         assert from_json(canonical_json(result.config)) == result.config
+        digests = str(result.attributes["data_sha256"]).split()
+        assert digests == [load("embedded", split).sha256 for split in ("train", "test")]
         rows = image_rows.compute(result, two_classes(result.config, None))
     assert rows.source + rows.perturbation == pytest.approx(rows.perturbed, abs=1e-6)
     norms = np.linalg.norm(rows.perturbation.reshape(len(rows.target), -1), axis=1)

@@ -24,6 +24,7 @@ class Images(NamedTuple):
 
     train: Labelled  # x (N, d) uint8, y (N,) 0 or 1
     test: Labelled
+    sha256: str = ""  # digests of the files they come from, training and test
 
 
 class Samples(NamedTuple):
