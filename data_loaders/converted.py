@@ -1,4 +1,4 @@
-"""Image sets as sealed HDF5: chunked, compressed, quick to open, with where they come from.
+"""Image sets as sealed HDF5: chunked, compressed, with where they come from.
 
 Bytes stay bytes (uint8); perturbed images of any range go in as float32.
 """

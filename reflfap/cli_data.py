@@ -35,7 +35,7 @@ def fetch_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) ->
 
 
 def convert_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
-    """Write an image set as HDF5, which loads quicker, beside its files.
+    """Write an image set as HDF5, without archives and with its digest, beside its files.
 
     Args:
         name: mnist, fashion-mnist or cifar-10
