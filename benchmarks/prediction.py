@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import print_machine
+from figures.prediction import read_released
 from reflfap.backend import keep_freed_memory
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
@@ -66,13 +67,8 @@ def own(count, file):
 
 def released(folder):
     errors = defaultdict(list)
-    with open(folder / "artificial_uniform.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            sizes = {"dim": int(row["d"]), "n": int(row["n"]), "n_adv": int(row["n_adv"])}
-            config = ArtificialConfig(
-                **sizes, norm=row["norm"], data=row["data"], epsilon=float(row["constraint"])
-            )
-            errors[row["norm"]].append(artificial.predicted(config) - float(row["acc_adv"]))
+    for point in read_released(folder / "artificial_uniform.csv"):
+        errors[point.config.norm].append(artificial.predicted(point.config) - point.accuracy)
     report(errors)
 
 

@@ -9,13 +9,15 @@ import h5py
 import numpy as np
 
 from data_loaders import images, registry
+from data_loaders.archives import damaged
 from data_loaders.images import ImageSet
 from reflfap.backend import HostArray
-from reflfap.errors import DamagedFileError, refuse
-from reflfap.files import read_sealed, write_sealed
+from reflfap.errors import refuse
+from reflfap.files import plain_dataset, read_sealed, write_sealed
 
 CHUNK_BYTES = 2**20
 LARGEST = 2**32  # bytes of an array that is read: CIFAR-10 as float32 has 0.6 GB
+AGAIN = "convert the set again"
 
 
 def convert(name: str, split: str = "train", folder: Path | None = None) -> Path:
@@ -72,34 +74,22 @@ def read_images(path: Path) -> ImageSet:
         labels = _array(file, "labels", path, 1, (np.int64,))
         about = [file.attrs.get(name) for name in ("class_names", "source", "sha256")]
         if not all(isinstance(one, str) for one in about) or len(labels) != len(pixels):
-            raise DamagedFileError(
-                f"{path}: expected one label an image and three texts, got {len(pixels)} images, "
-                f"{len(labels)} labels and {about}; convert the set again"
-            )
+            got = f"{len(pixels)} images, {len(labels)} labels and {about}"
+            damaged(path, "one label an image and three texts", got, AGAIN)
         names = tuple(str(about[0]).split("\n"))
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
-            raise DamagedFileError(
-                f"{path}: expected labels 0 to {len(names) - 1}, got {labels.min()} to "
-                f"{labels.max()}; convert the set again"
-            )
+            got = f"{labels.min()} to {labels.max()}"
+            damaged(path, f"labels 0 to {len(names) - 1}", got, AGAIN)
         return ImageSet(pixels, labels, names, str(about[1]), str(about[2]))
 
 
 def _array(
     file: h5py.File, name: str, path: Path, ndim: int, dtypes: tuple[type, ...]
 ) -> HostArray:
-    """A dataset of the file itself (no link to another), of a bounded size, read whole."""
-    hard = isinstance(file.get(name, getlink=True), h5py.HardLink)
-    dataset = file.get(name) if hard else None
-    if (
-        isinstance(dataset, h5py.Dataset)
-        and dataset.ndim == ndim
-        and dataset.dtype in [np.dtype(one) for one in dtypes]
-        and dataset.size * dataset.dtype.itemsize <= LARGEST
-        and not dataset.external
-        and not dataset.is_virtual
-    ):
-        return np.asarray(dataset[...])
-    raise DamagedFileError(
-        f"{path}: expected {name} with {ndim} dimension(s), got {dataset}; convert it again"
-    )
+    """A dataset of the file itself, of a bounded size, read whole."""
+    dataset = plain_dataset(file, name, path)
+    fits = dataset.ndim == ndim and dataset.dtype in [np.dtype(one) for one in dtypes]
+    if not fits or dataset.size * dataset.dtype.itemsize > LARGEST:
+        expected = f"{name} with {ndim} dimension(s), at most {LARGEST} bytes"
+        damaged(path, expected, f"{dataset.dtype} {dataset.shape}", AGAIN)
+    return np.asarray(dataset[...])

@@ -22,7 +22,6 @@ from figures import style
 from reflfap import onehidden
 from reflfap.backend import HostArray
 from reflfap.config import ArtificialConfig
-from reflfap.errors import refuse
 from reflfap.experiments import artificial, cell
 from reflfap.store import Result, open_result
 
@@ -62,7 +61,7 @@ def axes_of_plane(v: HostArray, u: HostArray) -> HostArray:
 
 def compute(result: Result) -> DecisionMap:
     """The decision map of a stored cell of E1; InputError for a result of another experiment."""
-    config = _config(result)
+    config = result.config_of(ArtificialConfig)
     shape = (config.hidden, config.dim)
     weights = {k: result.array(f"networks/{k}/W", shape) for k in cell.NETWORKS}
     v, u = mean_directions(weights["standard"].astype(np.float64))
@@ -111,18 +110,12 @@ def draw(result: Result) -> Figure:
     return figure
 
 
-def _config(result: Result) -> ArtificialConfig:
-    if not isinstance(result.config, ArtificialConfig):
-        refuse("result", "a run of artificial", result.config.experiment, "give another result")
-    return result.config
-
-
 def _label(axes: Axes, result: Result) -> None:
     axes.set_aspect("equal")
     axes.set(xlim=(-HALF_WIDTH, HALF_WIDTH), ylim=(-HALF_WIDTH, HALF_WIDTH))
     axes.set_xlabel("towards $v$, the mean weight of positive units")
     axes.set_ylabel("towards $u$, the mean weight of negative units")
-    config = _config(result)
+    config = result.config_of(ArtificialConfig)
     axes.set_title(
         "Decision boundaries (and accuracy on natural data)\n"
         f"$d$ = {config.dim}, $N$ = {config.n}, $N_{{adv}}$ = {config.n_adv}, "

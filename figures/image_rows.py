@@ -22,7 +22,6 @@ from data_loaders.registry import DATA_SETS
 from figures import style
 from reflfap.backend import HostArray
 from reflfap.config import ImagesConfig
-from reflfap.errors import refuse
 from reflfap.experiments import images
 from reflfap.onehidden import output_weights
 from reflfap.store import Result, open_result
@@ -43,9 +42,7 @@ class Rows(NamedTuple):
 
 def compute(result: Result, data: images.Images) -> Rows:
     """The rows of a stored cell of E3; `data` are the images it was computed from."""
-    config = result.config
-    if not isinstance(config, ImagesConfig):
-        refuse("result", "a run of images", config.experiment, "give another result")
+    config = result.config_of(ImagesConfig)
     shape = DATA_SETS[config.dataset].shape
     x_adv = result.array("data/adversarial/x", (-1, config.inputs))[:SHOWN]
     target = result.array("data/adversarial/y", (-1,))[:SHOWN]
@@ -109,9 +106,7 @@ def _show(axes: Axes, image: HostArray, grey: bool = False) -> None:
 
 def save(result: Result, data: images.Images, folder: Path) -> list[Path]:
     """Draw the cell and save it as image_rows.png and .pdf in `folder`."""
-    config = result.config
-    rows = compute(result, data)
-    assert isinstance(config, ImagesConfig)  # compute refused others
+    config, rows = result.config_of(ImagesConfig), compute(result, data)
     names = DATA_SETS[config.dataset].class_names
     titles = tuple(names[int(one)] if one.isdigit() else one for one in config.classes)
     figure = draw(rows, (titles[0], titles[1]))
@@ -125,9 +120,8 @@ def main() -> None:
 
     with open_result(Path(sys.argv[1])) as result:
         folder = Path(sys.argv[2]) if sys.argv[2:] else None
-        if not isinstance(result.config, ImagesConfig):
-            refuse("result", "a run of images", result.config.experiment, "give another result")
-        for path in save(result, two_classes(result.config, folder), style.RENDERED):
+        data = two_classes(result.config_of(ImagesConfig), folder)
+        for path in save(result, data, style.RENDERED):
             print(path)
 
 

@@ -4,49 +4,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Protocol
 
+from reflfap.audit import Row
 from reflfap.errors import refuse
 from reflfap.mathml import mathml
 
 _DECADES = (-18, 2)  # of the bars, whatever the residuals, so that two pages compare
-
-
-class Row(Protocol):
-    """What the audit found about one statement; the texts are plain, without markup."""
-
-    @property
-    def tag(self) -> str:
-        """As in "(N1)"."""
-
-    @property
-    def statement(self) -> str:
-        """TeX as in reflfap.mathml; lines break at a \\quad, which stands outside braces."""
-
-    @property
-    def words(self) -> str:
-        """The statement in one sentence."""
-
-    @property
-    def places(self) -> Sequence[str]:
-        """Where its code is, as in "reflfap/onehidden.py:80 forward"."""
-
-    @property
-    def check(self) -> str:
-        """How it is checked."""
-
-    @property
-    def residual(self) -> float: ...
-
-    @property
-    def tolerance(self) -> float: ...
-
-    @property
-    def reason(self) -> str:
-        """Why this tolerance."""
-
-    @property
-    def passed(self) -> bool: ...
 
 
 def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:

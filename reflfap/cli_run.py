@@ -1,11 +1,12 @@
 """`reflfap run ...`: experiments joined with data, store and figures."""
 
+import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import tyro
 
@@ -57,6 +58,7 @@ class Computed(NamedTuple):
 
     metrics: Mapping[str, float]
     datasets: Mapping[str, store.Dataset]
+    about: Mapping[str, str | int]  # root attributes: where the numbers come from
 
 
 def run_artificial(
@@ -68,11 +70,11 @@ def run_artificial(
 
     def compute(monitor: Monitor) -> Computed:
         cell = artificial.run(config, xp, monitor)
-        return Computed(cell.metrics, _datasets(config, cell, options.save_data))
+        about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
+        return Computed(cell.metrics, _datasets(config, cell, options.save_data), about)
 
     needed = ("data/natural/x",) if options.save_data else ()
-    about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
-    path = _run(config, options, compute, about, needed)
+    path = _run(config, options, compute, needed)
     with store.open_result(path) as result:
         pictures = _draw(result) if options.figure else []
         report(result, pictures, options.json)
@@ -95,21 +97,25 @@ def run_images(
     options: tyro.conf.OmitArgPrefixes[ImagesOptions],
 ) -> None:
     """Read real images after learning from perturbed noise (E3): two classes of a data set."""
-    xp, data = namespace_for(options.device), two_classes(config, options.data_dir)
+    xp = namespace_for(options.device)
+
+    @functools.cache  # read once, and only by what needs it: unpacking CIFAR-10 takes a while
+    def data() -> images.Images:
+        return two_classes(config, options.data_dir)
 
     def compute(monitor: Monitor) -> Computed:
-        cell = images.run(config, data, xp, monitor)
-        return Computed(cell.metrics, _cell_datasets(cell))
+        cell = images.run(config, data(), xp, monitor)
+        about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
+        about["data_sha256"] = data().sha256
+        return Computed(cell.metrics, _cell_datasets(cell), about)
 
-    about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
-    about["data_sha256"] = data.sha256
-    path = _run(config, options, compute, about)
+    path = _run(config, options, compute)
     with store.open_result(path) as result:
         pictures = []
         if options.figure:
             from figures import image_rows  # matplotlib is slow to import: only when asked for
 
-            pictures = image_rows.save(result, data, path.parent)
+            pictures = image_rows.save(result, data(), path.parent)
         report(result, pictures, options.json)
 
 
@@ -128,10 +134,10 @@ def run_certificates(
     """Check the theory where its condition holds, nearly holds and fails (E4)."""
 
     def compute(monitor: Monitor) -> Computed:
-        return Computed(certificates.run(config, monitor), {})
+        about = {**describe("numpy", "cpu"), "dtype": "float64"}
+        return Computed(certificates.run(config, monitor), {}, about)
 
-    about = {**describe("numpy", "cpu"), "dtype": "float64"}
-    with store.open_result(_run(config, options, compute, about)) as result:
+    with store.open_result(_run(config, options, compute)) as result:
         report(result, [], options.json)
 
 
@@ -139,7 +145,6 @@ def _run(
     config: Config,
     options: RunOptions,
     compute: Callable[[Monitor], Computed],
-    about: Mapping[str, Any],
     needed: Sequence[str] = (),
 ) -> Path:
     """The result file of a config: the complete one that is there, or a new one."""
@@ -154,7 +159,7 @@ def _run(
             start = time.perf_counter()
             with RunMonitor(checkpoints) as monitor:
                 found = compute(monitor)
-                attributes = {**about, "wall_seconds": time.perf_counter() - start}
+                attributes = {**found.about, "wall_seconds": time.perf_counter() - start}
                 store.write(folder, text, attributes, found.metrics, found.datasets)
         else:
             say(f"complete result found, nothing to compute: {path}")

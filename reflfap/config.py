@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, cast
 
+from data_loaders.registry import DATA_SETS
 from reflfap import checks
 from reflfap.errors import refuse
 
@@ -65,8 +66,7 @@ class CellConfig:
         for name in ("hidden", "n", "n_adv"):
             self._limit(name)
         for name, choices in _CHOICES.items():
-            if hasattr(self, name):
-                checks.choice(name, getattr(self, name), choices)
+            checks.choice(name, getattr(self, name), choices)
         self._set("slope", checks.leaky_slope(self.slope))
         self._resolve_attack()
 
@@ -120,6 +120,9 @@ class CellConfig:
         raise NotImplementedError
 
 
+DISTRIBUTIONS = ("uniform", "gauss")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArtificialConfig(CellConfig):
     """One cell of E1: standard, noise and adversarial networks on artificial data.
@@ -135,6 +138,7 @@ class ArtificialConfig(CellConfig):
     def __post_init__(self) -> None:
         self._set("dim", checks.whole_number("dim", self.dim, 1))
         self._limit("dim")
+        checks.choice("data", self.data, DISTRIBUTIONS)
         super().__post_init__()
 
     @property
@@ -149,9 +153,6 @@ class ArtificialConfig(CellConfig):
     def experiment(self) -> str:
         return "artificial"
 
-
-IMAGE_INPUTS = {"mnist": 784, "fashion-mnist": 784, "cifar-10": 3072, "embedded": 784}
-"""Input dimension d of each image data set: channels times height times width."""
 
 SCENARIOS = ("noise", "natural-random", "natural-flipped")
 
@@ -179,7 +180,7 @@ class ImagesConfig(CellConfig):
     orthogonal, and (T1) is out of reach"""
 
     def __post_init__(self) -> None:
-        checks.choice("dataset", self.dataset, IMAGE_INPUTS)
+        checks.choice("dataset", self.dataset, DATA_SETS)
         checks.choice("scenario", self.scenario, SCENARIOS)
         if len(self.classes) != 2 or not all(isinstance(one, str) for one in self.classes):
             refuse("classes", "two numbers or names", repr(self.classes), "give two, as in 3 7")
@@ -188,7 +189,7 @@ class ImagesConfig(CellConfig):
 
     @property
     def inputs(self) -> int:
-        return IMAGE_INPUTS[self.dataset]
+        return math.prod(DATA_SETS[self.dataset].shape)
 
     @property
     def _released(self) -> dict[str, float]:
@@ -233,7 +234,6 @@ _CONFIGS: dict[str, type[Config]] = {
 
 _CHOICES = {
     "norm": VARIANTS,
-    "data": ("uniform", "gauss"),
     "loss": ("exponential", "logistic"),
     "trainer": ("flow", "gd", "kkt"),
     "dtype": ("float32", "float64"),

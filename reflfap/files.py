@@ -96,6 +96,24 @@ def read_sealed(path: Path) -> Iterator[Any]:
             yield file
 
 
+def plain_dataset(file: Any, name: str, path: Path) -> Any:
+    """The dataset `name`, if its data lie in this file: no links, nothing external or virtual."""
+    dataset = member(file, name, path)
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise DamagedFileError(f"{path}: expected {name} as a dataset stored in the file itself")
+    return dataset
+
+
+def member(file: Any, name: str, path: Path) -> Any:
+    """The group or dataset `name`, reached without following a link."""
+    parts = name.split("/")
+    for depth in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:depth]), getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise DamagedFileError(f"{path}: expected {name} in the file itself, got {link}")
+    return file[name]
+
+
 def verify_seal(raw: io.BufferedReader, path: Path, digest: bool = True) -> None:
     """Raise DamagedFileError unless the seal fits; without `digest`, only format and length."""
     words = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")

@@ -12,15 +12,15 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import h5py
 import numpy as np
 
 from reflfap.backend import HostArray
-from reflfap.config import from_json, run_id
-from reflfap.errors import DamagedFileError, InputError, StoreError
-from reflfap.files import is_locked, read_sealed, verify_seal, write_sealed
+from reflfap.config import Config, from_json, run_id
+from reflfap.errors import DamagedFileError, InputError, StoreError, refuse
+from reflfap.files import is_locked, member, plain_dataset, read_sealed, verify_seal, write_sealed
 
 SCHEMA_VERSION = 1
 RESULT = "result.h5"
@@ -43,6 +43,9 @@ ROOT_ATTRIBUTES = {
 }
 """What every result says of itself."""
 _LARGEST_TEXT = 2**20
+
+
+Kind = TypeVar("Kind", bound=Config)
 
 
 class Dataset(NamedTuple):
@@ -145,6 +148,13 @@ class Result:
         except InputError as error:
             raise DamagedFileError(f"{path}: {error}") from error
 
+    def config_of(self, kind: type[Kind]) -> Kind:
+        """The config, which must be of one experiment; InputError for a result of another."""
+        if not isinstance(self.config, kind):
+            got = self.config.experiment
+            refuse("result", f"a run of {kind.__name__}", got, "give another result")
+        return self.config
+
     def names(self) -> list[str]:
         """The names of all datasets, such as "networks/standard/W"."""
         found: list[str] = []
@@ -155,7 +165,7 @@ class Result:
 
     def array(self, name: str, shape: tuple[int, ...]) -> HostArray:
         """The dataset `name`, which must have floats in `shape`; -1 is any length up to 10^7."""
-        dataset = _plain(self._file, name, self.path)
+        dataset = plain_dataset(self._file, name, self.path)
         fits = len(dataset.shape) == len(shape) and all(
             got == want if want >= 0 else got <= 10**7
             for got, want in zip(dataset.shape, shape, strict=True)
@@ -242,7 +252,7 @@ class Checkpoints:
             return None
         try:
             with read_sealed(path) as file:
-                return {name: _plain(file, name, path)[...] for name in file}
+                return {name: plain_dataset(file, name, path)[...] for name in file}
         except StoreError:
             return None
 
@@ -256,7 +266,7 @@ class Checkpoints:
 def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:
     """The attributes of a group as str, int or float; refuses what could be large."""
     try:
-        attributes = (file if group == "/" else _member(file, group, path)).attrs
+        attributes = (file if group == "/" else member(file, group, path)).attrs
         found: dict[str, Any] = {}
         for name in attributes:
             stored = attributes.get_id(name)
@@ -277,21 +287,3 @@ def _metrics(file: Any, path: Path) -> dict[str, float]:
         if not isinstance(value, float):
             raise DamagedFileError(f"{path}: expected metric {name} as a float, got {value!r}")
     return metrics
-
-
-def _plain(file: Any, name: str, path: Path) -> Any:
-    """The dataset `name`, if its data lie in this file: no links, nothing external or virtual."""
-    dataset = _member(file, name, path)
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise DamagedFileError(f"{path}: expected {name} as a dataset stored in the file itself")
-    return dataset
-
-
-def _member(file: Any, name: str, path: Path) -> Any:
-    """The group or dataset `name`, reached without following a link."""
-    parts = name.split("/")
-    for depth in range(1, len(parts) + 1):
-        link = file.get("/".join(parts[:depth]), getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise DamagedFileError(f"{path}: expected {name} in the file itself, got {link}")
-    return file[name]

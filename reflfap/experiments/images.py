@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_loaders import artificial
 from reflfap.backend import HostArray, Namespace, asarray, namespace, to_host
 from reflfap.config import ImagesConfig
 from reflfap.errors import refuse
@@ -93,14 +94,13 @@ def normal(trained: Trained, samples: Labelled) -> HostArray | None:
 def _source(config: ImagesConfig, images: Images, order: HostArray) -> Labelled:
     rng = stream(config.seed, "source/y")
     if config.scenario == "noise":
-        draw = stream(config.seed, "source/x").uniform(-1, 1, (config.n_adv, config.inputs))
-        x = draw.astype(config.dtype)
-        return Labelled(x, (2 * rng.integers(0, 2, len(x)) - 1).astype(config.dtype))
+        draw = stream(config.seed, "source/x")
+        x = artificial.samples("uniform", config.n_adv, config.inputs, draw, config.dtype)
+        return Labelled(x, artificial.labels(len(x), rng, config.dtype))
     chosen = _floats(images.train, order[: config.n_adv], config.dtype)
     if config.scenario == "natural-flipped":
         return chosen._replace(y=-chosen.y)
-    targets = 2 * rng.integers(0, 2, len(chosen.y)) - 1
-    return chosen._replace(y=targets.astype(config.dtype))
+    return chosen._replace(y=artificial.labels(len(chosen.y), rng, config.dtype))
 
 
 def _floats(part: Labelled, rows: HostArray | slice, dtype: str) -> Labelled:
