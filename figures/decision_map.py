@@ -22,12 +22,11 @@ from figures import style
 from reflfap import onehidden
 from reflfap.backend import HostArray
 from reflfap.config import ArtificialConfig
-from reflfap.experiments import artificial, cell
+from reflfap.experiments import cell
 from reflfap.store import Result, open_result
 
 HALF_WIDTH = 3.4
 RESOLUTION = 341
-MOST_SAMPLES = 400  # a class drawn; more would hide the lines
 
 
 class DecisionMap(NamedTuple):
@@ -35,48 +34,24 @@ class DecisionMap(NamedTuple):
 
     axis: HostArray  # (RESOLUTION,) of both coordinates
     outputs: dict[str, HostArray]  # by network, f / max |f| at [second, first coordinate]
-    samples: HostArray  # (N, 2) coordinates of the projected natural samples
-    labels: HostArray  # (N,)
+    samples: HostArray  # (n, 2) coordinates of the projected natural samples
+    labels: HostArray  # (n,)
     directions: HostArray  # (2, 2) coordinates of v and of u
-
-
-def mean_directions(W: HostArray) -> HostArray:
-    """v and u as rows, (2, d): means of the first and of the second half of W, normalised."""
-    half = W.shape[0] // 2
-    means = np.stack([W[:half].mean(axis=0), W[half:].mean(axis=0)])
-    directions: HostArray = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return directions
-
-
-def axes_of_plane(v: HostArray, u: HostArray) -> HostArray:
-    """Orthonormal rows (2, d) spanning v and u, symmetric in them: G^(-1/2) [v; u], G their Gram.
-
-    For two unit vectors v - u and v + u are orthogonal; the axes lie half way between those.
-    """
-    across = (v - u) / np.linalg.norm(v - u)
-    along = (v + u) / np.linalg.norm(v + u)
-    axes: HostArray = np.stack([along + across, along - across]) / np.sqrt(2)
-    return axes
 
 
 def compute(result: Result) -> DecisionMap:
     """The decision map of a stored cell of E1; InputError for a result of another experiment."""
     config = result.config_of(ArtificialConfig)
-    shape = (config.hidden, config.dim)
-    weights = {k: result.array(f"networks/{k}/W", shape) for k in cell.NETWORKS}
-    v, u = mean_directions(weights["standard"].astype(np.float64))
-    plane = axes_of_plane(v, u)
     axis = np.linspace(-HALF_WIDTH, HALF_WIDTH, RESOLUTION)
     s, t = np.meshgrid(axis, axis)
     points = np.stack([s.ravel(), t.ravel()], axis=1)
     outputs = {}
-    for name, W in weights.items():
-        # on the plane W x = (W plane^T) (s, t): a network with two inputs
-        net = onehidden.network(W.astype(np.float64) @ plane.T, config.slope)
-        f = onehidden.forward(net, points)[0].reshape(s.shape)
+    for name in cell.NETWORKS:
+        W = result.array(f"plane/{name}", (config.hidden, 2))
+        f = onehidden.forward(onehidden.network(W, config.slope), points)[0].reshape(s.shape)
         outputs[name] = f / np.abs(f).max()
-    x, y = artificial.natural(config)
-    return DecisionMap(axis, outputs, x @ plane.T, y, np.stack([v, u]) @ plane.T)
+    samples, labels = result.array("plane/samples", (-1, 2)), result.array("plane/labels", (-1,))
+    return DecisionMap(axis, outputs, samples, labels, result.array("plane/directions", (2, 2)))
 
 
 def draw(result: Result) -> Figure:
@@ -87,7 +62,7 @@ def draw(result: Result) -> Figure:
         regions = np.sign(data.outputs["standard"])
         axes.contourf(data.axis, data.axis, regions, [-2, 0, 2], colors=["#e8e8e8", "#ffffff"])
         for label, marker in style.CLASSES.items():
-            s, t = data.samples[data.labels == label][:MOST_SAMPLES].T
+            s, t = data.samples[data.labels == label].T
             axes.scatter(s, t, s=9, linewidth=0.3, edgecolor="black", alpha=0.75, **marker)
         for name, look in style.NETWORKS.items():
             lines = {f"{key}s": value for key, value in look.items()}

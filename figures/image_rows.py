@@ -116,7 +116,7 @@ def save(result: Result, data: images.Images, folder: Path) -> list[Path]:
 
 
 def main() -> None:
-    from reflfap.cli_run import two_classes
+    from reflfap.runs import two_classes
 
     with open_result(Path(sys.argv[1])) as result:
         folder = Path(sys.argv[2]) if sys.argv[2:] else None

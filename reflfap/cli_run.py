@@ -2,31 +2,20 @@
 
 import functools
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import tyro
 
-from data_loaders.images import load
-from reflfap import store
+from reflfap import runs, store
 from reflfap.backend import keep_freed_memory, namespace_for
-from reflfap.config import (
-    ArtificialConfig,
-    CertificatesConfig,
-    Config,
-    ImagesConfig,
-    canonical_json,
-)
-from reflfap.errors import ReflfapError
+from reflfap.config import ArtificialConfig, CertificatesConfig, Config, ImagesConfig
 from reflfap.experiments import artificial, certificates, images
-from reflfap.experiments.cell import Cell, Labelled
-from reflfap.files import lock
 from reflfap.monitor import Monitor
-from reflfap.progress import RunMonitor, say
 from reflfap.provenance import describe
+from reflfap.runs import Computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +42,6 @@ class ArtificialOptions(RunOptions):
     """cpu: NumPy; cuda: CuPy"""
 
 
-class Computed(NamedTuple):
-    """What an experiment leaves to be stored."""
-
-    metrics: Mapping[str, float]
-    datasets: Mapping[str, store.Dataset]
-    about: Mapping[str, str | int]  # root attributes: where the numbers come from
-
-
 def run_artificial(
     config: tyro.conf.OmitArgPrefixes[ArtificialConfig],
     options: tyro.conf.OmitArgPrefixes[ArtificialOptions],
@@ -70,10 +51,10 @@ def run_artificial(
 
     def compute(monitor: Monitor) -> Computed:
         cell = artificial.run(config, xp, monitor)
-        about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
-        return Computed(cell.metrics, _datasets(config, cell, options.save_data), about)
+        datasets = runs.whole_datasets(config, cell, options.save_data)
+        return Computed(cell.metrics, datasets, runs.about(xp, config))
 
-    needed = ("data/natural/x",) if options.save_data else ()
+    needed = (*runs.WHOLE, *(("data/natural/x",) if options.save_data else ()))
     path = _run(config, options, compute, needed)
     with store.open_result(path) as result:
         pictures = _draw(result) if options.figure else []
@@ -101,15 +82,14 @@ def run_images(
 
     @functools.cache  # read once, and only by what needs it: unpacking CIFAR-10 takes a while
     def data() -> images.Images:
-        return two_classes(config, options.data_dir)
+        return runs.two_classes(config, options.data_dir)
 
     def compute(monitor: Monitor) -> Computed:
         cell = images.run(config, data(), xp, monitor)
-        about = {**describe(xp.__name__, options.device), "dtype": config.dtype}
-        about["data_sha256"] = data().sha256
-        return Computed(cell.metrics, _cell_datasets(cell), about)
+        datasets = runs.whole_datasets(config, cell)
+        return Computed(cell.metrics, datasets, runs.about(xp, config, data()))
 
-    path = _run(config, options, compute)
+    path = _run(config, options, compute, runs.WHOLE)
     with store.open_result(path) as result:
         pictures = []
         if options.figure:
@@ -117,14 +97,6 @@ def run_images(
 
             pictures = image_rows.save(result, data(), path.parent)
         report(result, pictures, options.json)
-
-
-def two_classes(config: ImagesConfig, folder: Path | None) -> images.Images:
-    """Training and test images of a config's two classes, one row an image."""
-    splits = (load(config.dataset, split, folder) for split in ("train", "test"))
-    chosen = [split.classes(*config.classes) for split in splits]
-    train, test = (Labelled(one.images.reshape(len(one.labels), -1), one.labels) for one in chosen)
-    return images.Images(train, test, " ".join(one.sha256 for one in chosen))
 
 
 def run_certificates(
@@ -147,66 +119,8 @@ def _run(
     compute: Callable[[Monitor], Computed],
     needed: Sequence[str] = (),
 ) -> Path:
-    """The result file of a config: the complete one that is there, or a new one."""
     keep_freed_memory()
-    text = canonical_json(config)
-    folder = store.folder_for(options.out, config.experiment, text)
-    with lock(folder / store.LOCK, _say_waiting):
-        path, checkpoints = folder / store.RESULT, store.Checkpoints(folder)
-        if options.force or not _reusable(path, needed):
-            if options.force:
-                checkpoints.clear()
-            start = time.perf_counter()
-            with RunMonitor(checkpoints) as monitor:
-                found = compute(monitor)
-                attributes = {**found.about, "wall_seconds": time.perf_counter() - start}
-                store.write(folder, text, attributes, found.metrics, found.datasets)
-        else:
-            say(f"complete result found, nothing to compute: {path}")
-        checkpoints.clear()  # also those of a run that was killed just after its result was there
-    return path
-
-
-def _reusable(path: Path, needed: Sequence[str]) -> bool:
-    """Whether a valid complete result with all that is asked for is there."""
-    if not path.exists():
-        return False
-    try:
-        with store.open_result(path) as result:
-            return set(needed) <= set(result.names())
-    except ReflfapError as error:
-        say(f"{error}\ncomputing it again")
-        return False
-
-
-def _datasets(config: ArtificialConfig, cell: Cell, save_data: bool) -> dict[str, store.Dataset]:
-    """All arrays of the result file, by name; natural samples and noise only when asked for."""
-    datasets = _cell_datasets(cell)
-    if save_data:
-        datasets |= _labelled("natural", artificial.natural(config))
-        datasets |= _labelled("noise", artificial.noise(config))
-    return datasets
-
-
-def _labelled(name: str, samples: Labelled) -> dict[str, store.Dataset]:
-    return {
-        f"data/{name}/x": store.Dataset(samples.x, "sample, input", "data units"),
-        f"data/{name}/y": store.Dataset(samples.y, "sample", "label +1 or -1"),
-    }
-
-
-def _cell_datasets(cell: Cell) -> dict[str, store.Dataset]:
-    """Perturbed samples, weights and traces, by name."""
-    datasets = _labelled("adversarial", Labelled(cell.x_adv, cell.y_adv))
-    for name, W in cell.weights.items():
-        datasets[f"networks/{name}/W"] = store.Dataset(W, "hidden unit, input", "1 / data units")
-    units = {"time": "flow time", "loss": "mean loss", "step": "learning rate or flow time"}
-    for name, trace in cell.traces.items():
-        for key, values in trace._asdict().items():
-            datasets[f"traces/{name}/{key}"] = store.Dataset(
-                values, "state", units.get(key, "count")
-            )
-    return datasets
+    return runs.complete(config, options.out, compute, force=options.force, needed=needed)
 
 
 def _draw(result: store.Result) -> list[Path]:
@@ -246,7 +160,3 @@ def report(
 
 def print_json(content: object) -> None:
     print(json.dumps(content, sort_keys=True, default=str))  # paths as text
-
-
-def _say_waiting(holder: str) -> None:
-    say(f"another process ({holder}) is working on this run; waiting for it")

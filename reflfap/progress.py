@@ -21,12 +21,13 @@ def say(message: str) -> None:
 class Bars(Monitor):
     """Progress bars on standard error, with rate and time left; quiet unless it is a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         self._bar: Any = None
+        self._quiet = quiet
 
     def begin(self, stage: str, total: int, unit: str, done: int = 0) -> None:
-        quiet = None  # tqdm: quiet unless standard error is a terminal
-        self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, disable=quiet)
+        disable = True if self._quiet else None  # tqdm: None is quiet unless it is a terminal
+        self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, disable=disable)
 
     def advance(self, amount: int = 1) -> None:
         self._bar.update(amount)
@@ -43,8 +44,8 @@ class RunMonitor(Bars):
     Checked by test_cli.py::test_an_interrupted_run_resumes.
     """
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
-        super().__init__()
+    def __init__(self, checkpoints: Checkpoints, quiet: bool = False) -> None:
+        super().__init__(quiet)
         self.checkpoints = checkpoints
         self.interrupted = False
         self._handlers: dict[int, Any] = {}
@@ -68,7 +69,7 @@ class RunMonitor(Bars):
 
     def restore(self, stage: str) -> Mapping[str, Any] | None:
         state = self.checkpoints.restore(stage)
-        if state is not None:
+        if state is not None and not self._quiet:
             say(f"{stage}: resumed from a checkpoint")
         return state
 

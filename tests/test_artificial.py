@@ -1,6 +1,6 @@
 """E1, one cell: the phenomenon, its control, its limits, the two endings of the long run."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from data_loaders.artificial import DISTRIBUTIONS
 from reflfap import onehidden
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
+from reflfap.experiments.cell import Given
 from reflfap.norms import row_norms
 
 SMALL = {"dim": 400, "hidden": 20, "n": 20, "n_adv": 100, "epochs": 500}
@@ -68,6 +69,60 @@ def test_given_weights_are_used():
     given, drawn = artificial.run(config, initial={"noise": W0}), artificial.run(config)
     assert np.array_equal(given.weights["standard"], drawn.weights["standard"])
     assert not np.array_equal(given.weights["noise"], drawn.weights["noise"])
+
+
+ALONE = {  # what may change without changing a network
+    "standard": {"n_adv": 7, "norm": "linf", "epsilon": 0.3, "attack_steps": 3},
+    "noise": {"n": 7, "norm": "linf", "epsilon": 0.3, "attack_steps": 3},
+}
+OTHERS = {
+    "dim": 50,
+    "hidden": 4,
+    "n": 7,
+    "n_adv": 7,
+    "seed": 1,
+    "slope": 0.5,
+    "trainer": "gd",
+    "epochs": 7,
+    "dtype": "float64",
+    "data": "gauss",
+    "loss": "logistic",
+}
+
+
+@pytest.mark.parametrize("network", ["standard", "noise"])
+def test_cells_share_networks(network):
+    """A network is the same for all cells of one `shared`, which knows all it depends on."""
+    config = ArtificialConfig(**SMALL)
+    common = artificial.shared(config, network)
+    alone = artificial.network(common, network)
+    assert np.array_equal(alone.net.W, artificial.run(config).weights[network])
+    for name, value in ALONE[network].items():
+        change = {"variant": None, name: value}
+        assert artificial.shared(replace(config, **change), network) == common, name
+    for name, value in OTHERS.items():
+        changed = artificial.shared(replace(config, **{name: value}), network)
+        assert (changed == common) == (name in ALONE[network]), name
+    assert {*ALONE[network], *OTHERS, "variant"} == {field.name for field in fields(config)}
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf", "l0"])
+def test_given_parts_are_those_computed(norm):
+    """Networks and the first perturbed samples of a larger cell give what the cell itself gives."""
+    sizes = {**SMALL, "norm": norm, "epsilon": None, "dtype": "float64"}
+    large, small = (ArtificialConfig(**sizes | {"n_adv": n_adv}) for n_adv in (100, 60))
+    given = Given(
+        artificial.network(small, "standard"),
+        artificial.network(small, "noise"),
+        artificial.run(large).perturbed,
+    )
+    expected, got = artificial.run(small), artificial.run(small, given=given)
+    assert got.metrics == pytest.approx(expected.metrics, abs=1e-9)
+    for name, W in expected.weights.items():
+        assert got.weights[name] == pytest.approx(W, abs=1e-9)
+    for one, other in zip(got.perturbed, expected.perturbed, strict=True):
+        assert one == pytest.approx(other, abs=1e-9)
+    assert np.array_equal(got.y_adv, expected.y_adv)
 
 
 def test_the_limit_of_infinite_time():

@@ -1,6 +1,7 @@
 """E3: two classes of images, on the embedded set, which needs no download."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,11 @@ import pytest
 from data_loaders.images import load
 from figures import image_rows
 from reflfap import cli, onehidden
-from reflfap.cli_run import two_classes
 from reflfap.config import ImagesConfig, canonical_json, from_json
 from reflfap.errors import InputError
 from reflfap.experiments import images
-from reflfap.experiments.cell import initial_network, train
+from reflfap.experiments.cell import Given, initial_network, train
+from reflfap.runs import two_classes
 from reflfap.store import open_result
 
 SMALL = {"hidden": 20, "n": 100, "n_adv": 300, "epochs": 10_000}
@@ -77,6 +78,32 @@ def test_centring():
         assert one.x - centred.mean == pytest.approx(other.x, abs=1e-6)
     metrics = images.run(config(centre=True), data).metrics
     assert metrics["acc_adversarial_test"] > 0.8
+
+
+@pytest.mark.parametrize("scenario", ["noise", "natural-random"])
+@pytest.mark.parametrize("centre", [False, True])
+def test_cells_share_networks(scenario, centre):
+    """The networks of a cell trained alone, from the config that all such cells have in common."""
+    one = config(scenario=scenario, centre=centre)
+    data = two_classes(one, None)
+    cell = images.run(one, data)
+    for name, change in (("standard", {"n_adv": 9, "scenario": "noise"}), ("noise", {"n": 90})):
+        alone = images.network(images.shared(one, name), data, name)
+        assert np.array_equal(alone.net.W, cell.weights[name])
+        changed = replace(one, **change, epsilon=0.5)
+        same = images.shared(changed, name) == images.shared(one, name)
+        assert same == (name == "standard" or not centre)
+
+
+def test_given_parts_are_those_computed():
+    """Networks and perturbed samples computed before give the same cell."""
+    one = config(dtype="float64", scenario="natural-flipped", n_adv=80)
+    data = two_classes(one, None)
+    before = images.run(replace(one, n_adv=120), data).perturbed
+    parts = (images.network(one, data, name) for name in ("standard", "noise"))
+    got, expected = images.run(one, data, given=Given(*parts, before)), images.run(one, data)
+    assert got.metrics == pytest.approx(expected.metrics, abs=1e-9)
+    assert got.weights["adversarial"] == pytest.approx(expected.weights["adversarial"], abs=1e-9)
 
 
 def test_the_normal_is_that_of_the_mean_weights():

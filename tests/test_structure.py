@@ -25,6 +25,7 @@ LAYERS = [
     {"reflfap.mathml", "reflfap.audit_checks", "reflfap.progress"},
     {"reflfap.audit"},
     {"reflfap.audit_page"},
+    {"reflfap.runs"},
     {"reflfap.cli_run", "reflfap.cli_data"},
     {"reflfap.cli"},
     {"reflfap.__main__"},

@@ -7,16 +7,27 @@ adversarial network the perturbed noise; neither sees a natural sample or a natu
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from data_loaders import artificial as data
-from reflfap.backend import HostArray, Namespace
+from reflfap.backend import HostArray, Namespace, asarray, to_host
 from reflfap.config import ArtificialConfig
-from reflfap.experiments.cell import Cell, Labelled, accuracies, learn, own_metrics
+from reflfap.experiments.cell import (
+    Cell,
+    Given,
+    Labelled,
+    accuracies,
+    learn,
+    own_metrics,
+    train,
+)
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
+from reflfap.training.result import Trained
 
 
 def natural(config: ArtificialConfig) -> Labelled:
@@ -34,18 +45,39 @@ def run(
     xp: Namespace = np,
     monitor: Monitor = SILENT,
     initial: Mapping[str, HostArray] | None = None,
+    given: Given | None = None,
 ) -> Cell:
     """Compute one cell on the device of `xp`; accuracies acc_* are those on the natural samples.
 
-    `initial` and memory: see `cell.learn`. Natural samples and noise together are (N + N_adv) d.
-    Checked by test_artificial.py::test_the_phenomenon and ::test_given_weights_are_used.
+    `initial`, `given` and memory: see `cell.learn`. Natural samples and noise together are
+    (N + N_adv) d. Checked by test_artificial.py::test_the_phenomenon,
+    ::test_given_weights_are_used and ::test_given_parts_are_those_computed.
     """
     domain, samples = data.DISTRIBUTIONS[config.data], natural(config)
     limits = (domain.low, domain.high)
-    learned = learn(config, samples, noise(config), limits, xp, monitor, initial)
+    learned = learn(config, samples, noise(config), limits, xp, monitor, initial, given)
     metrics = {**accuracies(learned, samples), **own_metrics(learned)}
     metrics["acc_predicted"] = predicted(config)
     return learned.cell(metrics)
+
+
+def shared(config: ArtificialConfig, network: str) -> ArtificialConfig:
+    """The config with all that the standard or the noise network does not depend on set alike.
+
+    Cells for which it is equal have that network in common.
+    Checked by test_artificial.py::test_cells_share_networks.
+    """
+    other: dict[str, Any] = {"n_adv": 1} if network == "standard" else {"n": 1}
+    return replace(config, **other, norm="l2", epsilon=0.0, variant=None, attack_steps=0)
+
+
+def network(
+    config: ArtificialConfig, name: str, xp: Namespace = np, monitor: Monitor = SILENT
+) -> Trained:
+    """The standard or the noise network of a cell alone, on the host, as `Given` takes it."""
+    samples = natural(config) if name == "standard" else noise(config)
+    x, y = (asarray(part, xp) for part in samples)
+    return train(config, name, x, y, monitor).moved(to_host)
 
 
 def predicted(config: ArtificialConfig) -> float:

@@ -7,6 +7,7 @@ the adversarial network the perturbed ones.
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -40,8 +41,25 @@ class Cell(NamedTuple):
     metrics: dict[str, float]
     weights: dict[str, HostArray]  # (m, d) by network
     traces: dict[str, Trace | FlowTrace]  # by network
-    x_adv: HostArray  # (N_adv, d) perturbed source samples
+    perturbed: attacks.Perturbed  # of the N_adv source samples
     y_adv: HostArray  # (N_adv,) their targets
+
+    @property
+    def x_adv(self) -> HostArray:
+        """(N_adv, d) perturbed source samples."""
+        return np.asarray(self.perturbed.x)
+
+
+class Given(NamedTuple):
+    """Parts of a cell that another cell has computed before, on the host; None: compute it.
+
+    `perturbed` may have more rows than the cell: samples, targets and attacks of the first rows do
+    not depend on how many follow.
+    """
+
+    standard: Trained | None = None
+    noise: Trained | None = None
+    perturbed: attacks.Perturbed | None = None
 
 
 class Learned(NamedTuple):
@@ -55,7 +73,8 @@ class Learned(NamedTuple):
         """All of it on the host, with its metrics."""
         weights = {name: to_host(one.net.W) for name, one in self.trained.items()}
         traces = {name: one.trace for name, one in self.trained.items()}
-        return Cell(metrics, weights, traces, to_host(self.perturbed.x), to_host(self.target))
+        perturbed = attacks.Perturbed(*map(to_host, self.perturbed))
+        return Cell(metrics, weights, traces, perturbed, to_host(self.target))
 
 
 def learn(
@@ -66,29 +85,33 @@ def learn(
     xp: Namespace = np,
     monitor: Monitor = SILENT,
     initial: Mapping[str, HostArray] | None = None,
+    given: Given | None = None,
 ) -> Learned:
     """Train on natural samples, perturb the source within `limits`, train on both forms of it.
 
-    `initial` gives initial weights (m, d) by network name; those not given are drawn, (N6). Peak
-    memory: natural and source samples, the perturbed ones and three W, and the training's own on
-    top (see `flow` and `descent`), two (N', N') and ten (m, N') with N' = max(N, N_adv).
-    Checked by test_artificial.py::test_the_phenomenon and ::test_given_weights_are_used.
+    `initial` gives initial weights (m, d) by network name; those not given are drawn, (N6). What is
+    `given` is not computed again. Peak memory: natural and source samples, the perturbed ones and
+    three W, and the training's own on top (see `flow` and `descent`), two (N', N') and ten (m, N')
+    with N' = max(N, N_adv). Checked by test_artificial.py::test_the_phenomenon,
+    ::test_given_weights_are_used and ::test_given_parts_are_those_computed.
     """
-    x, y = (asarray(part, xp) for part in natural)
-    standard = train(config, "standard", x, y, monitor, initial)
-    del x, y
-    x, target = (asarray(part, xp) for part in source)
-    plain = train(config, "noise", x, target, monitor, initial)
-    perturbed = perturb(
-        standard.net,
-        x,
-        target,
-        attack_norm(config),
-        steps=config.steps,
-        low=limits[0],
-        high=limits[1],
-        monitor=monitor,
-    )
+    given = given or Given()
+    to_device = partial(asarray, xp=xp)
+    if given.standard is None:
+        x, y = map(to_device, natural)
+        standard = train(config, "standard", x, y, monitor, initial)
+        del x, y
+    else:
+        standard = given.standard.moved(to_device)
+    x, target = map(to_device, source)
+    if given.noise is None:
+        plain = train(config, "noise", x, target, monitor, initial)
+    else:
+        plain = given.noise.moved(to_device)
+    if given.perturbed is None:
+        perturbed = attacked(config, standard.net, x, target, limits, monitor)
+    else:
+        perturbed = attacks.Perturbed(*(to_device(part[: len(x)]) for part in given.perturbed))
     del x
     adversarial = train(config, "adversarial", perturbed.x, target, monitor, initial)
     trained = dict(zip(NETWORKS, (standard, plain, adversarial), strict=True))
@@ -119,6 +142,20 @@ def initial_network(config: CellConfig, name: str) -> onehidden.Network:
     rng = stream(config.seed, f"{name}/W")
     W = onehidden.initial_weights(config.hidden, config.inputs, rng).astype(config.dtype)
     return onehidden.network(W, config.slope)
+
+
+def attacked(
+    config: CellConfig,
+    net: onehidden.Network,
+    x: Array,
+    target: Array,
+    limits: tuple[float, float],
+    monitor: Monitor = SILENT,
+) -> attacks.Perturbed:
+    """(P2) as the config says: x (N_adv, d) perturbed towards target (N_adv,) within `limits`."""
+    low, high = limits
+    how = attack_norm(config)
+    return perturb(net, x, target, how, steps=config.steps, low=low, high=high, monitor=monitor)
 
 
 def attack_norm(config: CellConfig) -> Norm:

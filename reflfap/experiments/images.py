@@ -5,7 +5,8 @@ natural images, get targets that say nothing about them, and are perturbed again
 network. Does a network trained on those alone read the clean test images of the two classes?
 """
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,16 @@ from data_loaders import artificial
 from reflfap.backend import HostArray, Namespace, asarray, namespace, to_host
 from reflfap.config import ImagesConfig
 from reflfap.errors import refuse
-from reflfap.experiments.cell import Cell, Labelled, Learned, accuracies, learn, own_metrics
+from reflfap.experiments.cell import (
+    Cell,
+    Given,
+    Labelled,
+    Learned,
+    accuracies,
+    learn,
+    own_metrics,
+    train,
+)
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory import boundary, kkt, learning
@@ -43,15 +53,17 @@ def run(
     images: Images,
     xp: Namespace = np,
     monitor: Monitor = SILENT,
+    given: Given | None = None,
 ) -> Cell:
     """One cell: accuracies acc_* on the natural samples, acc_*_test on the clean test images.
 
     `alignment_test` is the fraction of test images that meet (L3), with effective multipliers.
-    Memory: see `cell.learn`; the test images on top.
-    Checked by test_images.py::test_the_phenomenon.
+    `given` and memory: see `cell.learn`; the test images on top.
+    Checked by test_images.py::test_the_phenomenon and ::test_given_parts_are_those_computed.
     """
     samples = prepare(config, images)
-    learned = learn(config, samples.natural, samples.source, samples.limits, xp, monitor)
+    natural, source = samples.natural, samples.source
+    learned = learn(config, natural, source, samples.limits, xp, monitor, given=given)
     metrics = {
         **accuracies(learned, samples.natural),
         **accuracies(learned, samples.test, "_test"),
@@ -59,6 +71,32 @@ def run(
         **_alignment(learned, samples),
     }
     return learned.cell(metrics)
+
+
+def shared(config: ImagesConfig, network: str) -> ImagesConfig:
+    """The config with all that the standard or the noise network does not depend on set alike.
+
+    Cells for which it is equal have that network in common. Centring takes the mean of the N
+    natural samples from all. Checked by test_images.py::test_cells_share_networks.
+    """
+    other: dict[str, Any] = {} if config.centre else {"n": 1}
+    if network == "standard":
+        other = {"n_adv": 1, "scenario": "noise"}
+    return replace(config, **other, norm="l2", epsilon=0.0, variant=None, attack_steps=0)
+
+
+def network(
+    config: ImagesConfig,
+    images: Images,
+    name: str,
+    xp: Namespace = np,
+    monitor: Monitor = SILENT,
+) -> Trained:
+    """The standard or the noise network of a cell alone, on the host, as `Given` takes it."""
+    samples = prepare(config, images)
+    own = samples.natural if name == "standard" else samples.source
+    x, y = (asarray(part, xp) for part in own)
+    return train(config, name, x, y, monitor).moved(to_host)
 
 
 def prepare(config: ImagesConfig, images: Images) -> Samples:

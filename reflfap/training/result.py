@@ -1,5 +1,6 @@
 """What every trainer returns."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from reflfap.backend import Array, HostArray
@@ -36,3 +37,8 @@ class Trained(NamedTuple):
     trace: Trace | FlowTrace
     stopped: str  # why the training ended, in the trainer's own word
     C: Array | None = None  # (m, N) with W = W0 + C X, where the training kept it
+
+    def moved(self, move: Callable[[Array], Array]) -> "Trained":
+        """The same with each array given to `move`, which brings it to another device."""
+        net = self.net._replace(W=move(self.net.W), a=move(self.net.a))
+        return self._replace(net=net, q=move(self.q), C=None if self.C is None else move(self.C))

@@ -1,0 +1,153 @@
+"""One run: an experiment joined with its data and the store, for the command line and sweeps.
+
+A run from the command line stores networks and perturbed samples whole; a cell of a sweep, of which
+there are hundreds, stores what its figures need of them (`cell_datasets`).
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data_loaders.images import load
+from reflfap import store
+from reflfap.backend import Namespace
+from reflfap.config import ArtificialConfig, CellConfig, Config, ImagesConfig, canonical_json
+from reflfap.errors import ReflfapError
+from reflfap.experiments import artificial, images
+from reflfap.experiments.cell import Cell, Labelled
+from reflfap.experiments.plane import project
+from reflfap.files import lock
+from reflfap.monitor import Monitor
+from reflfap.progress import RunMonitor, say
+from reflfap.provenance import describe
+
+GALLERY = 8
+"""Perturbed samples that a cell of a sweep keeps."""
+
+WHOLE = ("networks/standard/W",)
+"""What tells a run that kept everything from a cell of a sweep."""
+
+
+class Computed(NamedTuple):
+    """What an experiment leaves to be stored."""
+
+    metrics: Mapping[str, float]
+    datasets: Mapping[str, store.Dataset]
+    about: Mapping[str, str | int]  # root attributes: where the numbers come from
+
+
+def complete(
+    config: Config,
+    out: Path,
+    compute: Callable[[Monitor], Computed],
+    *,
+    force: bool = False,
+    needed: Sequence[str] = (),
+    on_wait: Callable[[str], None] | None = None,
+    quiet: bool = False,
+) -> Path:
+    """The result file of a config: the complete one with all that is `needed`, or a new one.
+
+    One process at a time works on a run: `on_wait(its id)` is called when that is another one, and
+    may raise instead of waiting. Checked by test_cli.py::test_two_processes_share_a_run.
+    """
+    text = canonical_json(config)
+    folder = store.folder_for(out, config.experiment, text)
+    with lock(folder / store.LOCK, on_wait or _say_waiting):
+        path, checkpoints = folder / store.RESULT, store.Checkpoints(folder)
+        if force or not reusable(path, needed):
+            if force:
+                checkpoints.clear()
+            start = time.perf_counter()
+            with RunMonitor(checkpoints, quiet) as monitor:
+                found = compute(monitor)
+                attributes = {**found.about, "wall_seconds": time.perf_counter() - start}
+                store.write(folder, text, attributes, found.metrics, found.datasets)
+        elif not quiet:
+            say(f"complete result found, nothing to compute: {path}")
+        checkpoints.clear()  # also those of a run that was killed just after its result was there
+    return path
+
+
+def reusable(path: Path, needed: Sequence[str] = ()) -> bool:
+    """Whether a valid complete result with all that is asked for is there."""
+    if not path.exists():
+        return False
+    try:
+        with store.open_result(path) as result:
+            return set(needed) <= set(result.names())
+    except ReflfapError as error:
+        say(f"{error}\ncomputing it again")
+        return False
+
+
+def about(
+    xp: Namespace, config: CellConfig, data: images.Images | None = None
+) -> dict[str, str | int]:
+    """The root attributes that say where the numbers of a cell come from."""
+    device = "cpu" if xp.__name__ == "numpy" else "cuda"
+    found = {**describe(xp.__name__, device), "dtype": config.dtype}
+    return found if data is None else found | {"data_sha256": data.sha256}
+
+
+def two_classes(config: ImagesConfig, folder: Path | None) -> images.Images:
+    """Training and test images of a config's two classes, one row an image."""
+    splits = (load(config.dataset, split, folder) for split in ("train", "test"))
+    chosen = [split.classes(*config.classes) for split in splits]
+    train, test = (Labelled(one.images.reshape(len(one.labels), -1), one.labels) for one in chosen)
+    return images.Images(train, test, " ".join(one.sha256 for one in chosen))
+
+
+def whole_datasets(
+    config: CellConfig, cell: Cell, save_data: bool = False
+) -> dict[str, store.Dataset]:
+    """All arrays of a result file, by name; natural samples and noise only when asked for."""
+    datasets = labelled("adversarial", Labelled(cell.x_adv, cell.y_adv))
+    for name, W in cell.weights.items():
+        datasets[f"networks/{name}/W"] = store.Dataset(W, "hidden unit, input", "1 / data units")
+    if save_data and isinstance(config, ArtificialConfig):
+        datasets |= labelled("natural", artificial.natural(config))
+        datasets |= labelled("noise", artificial.noise(config))
+    return datasets | _small_datasets(config, cell)
+
+
+def cell_datasets(config: CellConfig, cell: Cell) -> dict[str, store.Dataset]:
+    """What a cell of a sweep keeps: of networks the plane, of perturbed samples the first few."""
+    some = Labelled(cell.x_adv[:GALLERY], cell.y_adv[:GALLERY])
+    return labelled("adversarial", some) | _small_datasets(config, cell)
+
+
+def labelled(name: str, samples: Labelled) -> dict[str, store.Dataset]:
+    return {
+        f"data/{name}/x": store.Dataset(samples.x, "sample, input", "data units"),
+        f"data/{name}/y": store.Dataset(samples.y, "sample", "label +1 or -1"),
+    }
+
+
+def _small_datasets(config: CellConfig, cell: Cell) -> dict[str, store.Dataset]:
+    """Traces, and for artificial data the plane of its decision map."""
+    datasets = _plane(config, cell) if isinstance(config, ArtificialConfig) else {}
+    units = {"time": "flow time", "loss": "mean loss", "step": "learning rate or flow time"}
+    for name, trace in cell.traces.items():
+        for key, values in trace._asdict().items():
+            datasets[f"traces/{name}/{key}"] = store.Dataset(
+                values, "state", units.get(key, "count")
+            )
+    return datasets
+
+
+def _plane(config: ArtificialConfig, cell: Cell) -> dict[str, store.Dataset]:
+    plane = project(cell.weights, artificial.natural(config))
+    datasets = {
+        f"plane/{name}": store.Dataset(W, "hidden unit, axis", "1 / data units")
+        for name, W in plane.weights.items()
+    }
+    datasets["plane/samples"] = store.Dataset(plane.samples, "sample, axis", "data units")
+    datasets["plane/labels"] = store.Dataset(plane.labels, "sample", "label +1 or -1")
+    datasets["plane/directions"] = store.Dataset(plane.directions, "v or u, axis", "none")
+    return datasets
+
+
+def _say_waiting(holder: str) -> None:
+    say(f"another process ({holder}) is working on this run; waiting for it")
