@@ -19,7 +19,7 @@ import numpy as np
 
 from reflfap.backend import HostArray
 from reflfap.config import Config, from_json, run_id
-from reflfap.errors import DamagedFileError, InputError, StoreError, refuse
+from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError, refuse
 from reflfap.files import is_locked, member, plain_dataset, read_sealed, verify_seal, write_sealed
 
 SCHEMA_VERSION = 1
@@ -64,6 +64,8 @@ class Summary(NamedTuple):
     path: Path
     status: str  # complete, running, interrupted, or damaged: and why
     metrics: dict[str, float]
+    config: Config | None = None  # of a complete one
+    wall_seconds: float = 0.0
 
 
 def folder_for(out: Path, experiment: str, config_json: str) -> Path:
@@ -186,25 +188,32 @@ def list_results(out: Path) -> Iterator[Summary]:
     """
     for folder in sorted(path for path in out.glob("*/*") if path.is_dir()):
         path = folder / RESULT
-        metrics: dict[str, float] = {}
         if path.exists():
             try:
-                with open(path, "rb") as raw:
-                    verify_seal(raw, path, digest=False)
-                    raw.seek(0)
-                    with h5py.File(raw, "r") as file:
-                        _attributes(file, path)  # raises where they are damaged
-                        metrics = _metrics(file, path)
-                status = "complete"
-            except (StoreError, OSError, RuntimeError) as error:
-                status = f"damaged: {error}"
-        elif is_locked(folder / LOCK):
+                yield _summary(path)
+            except (ReflfapError, OSError, RuntimeError) as error:
+                yield Summary(folder.name, folder.parent.name, path, f"damaged: {error}", {})
+            continue
+        if is_locked(folder / LOCK):
             status = "running"
         elif (folder / CHECKPOINTS).is_dir() or (folder / LOCK).exists():
             status = "interrupted"
         else:
             continue
-        yield Summary(folder.name, folder.parent.name, path, status, metrics)
+        yield Summary(folder.name, folder.parent.name, path, status, {})
+
+
+def _summary(path: Path) -> Summary:
+    """A complete result, its attributes and metrics only."""
+    with open(path, "rb") as raw:
+        verify_seal(raw, path, digest=False)
+        raw.seek(0)
+        with h5py.File(raw, "r") as file:
+            attributes = _attributes(file, path)
+            config = from_json(str(attributes.get("config_json")))
+            seconds, run = float(attributes.get("wall_seconds", 0)), path.parent
+            metrics = _metrics(file, path)
+            return Summary(run.name, run.parent.name, path, "complete", metrics, config, seconds)
 
 
 def find(out: Path, name: str) -> Path:

@@ -225,7 +225,8 @@ def test_list_show_and_verify(tmp_path, reflfap_cli):
     for runs in ((), (found,), (report["path"],)):
         said = reflfap_cli("verify", *runs, "--out", tmp_path)
         assert said.code == 0
-        assert said.out == f"good     {report['path']}  (20 arrays)\n"  # 3 W, 9 traces, x, y, 6 of the plane
+        arrays = 3 + 9 + 2 + 6  # W, traces, x and y, the plane
+        assert said.out == f"good     {report['path']}  ({arrays} arrays)\n"
 
 
 def test_list_and_verify_of_nothing(tmp_path, reflfap_cli):
