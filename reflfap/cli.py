@@ -64,8 +64,8 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
     """
     runs = list(store.list_results(out))
     if json:
-        shown = ("run_id", "experiment", "path", "status", "metrics")
-        print_json([{name: getattr(run, name) for name in shown} for run in runs])
+        keys = ("run_id", "experiment", "path", "status", "metrics")
+        print_json([{name: getattr(run, name) for name in keys} for run in runs])
         return
     if not runs:
         say(f"no runs below {out}; make one with `reflfap run artificial`")

@@ -182,6 +182,7 @@ def test_arrays_of_the_result_file(tmp_path, options):
     expected = {f"networks/{name}/W" for name in NETWORKS}
     expected |= {f"data/{name}/{part}" for name in data for part in "xy"}
     expected |= {f"traces/{name}/{key}" for name in NETWORKS for key in ("time", "loss", "step")}
+    expected |= {f"plane/{name}" for name in (*NETWORKS, "samples", "labels", "directions")}
     found: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
