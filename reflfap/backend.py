@@ -5,6 +5,7 @@ module that moves data between host and device, and the only one that imports Cu
 """
 
 import ctypes
+import os
 import sys
 from typing import Any, TypeAlias
 
@@ -123,3 +124,16 @@ def blas_threads() -> int:
     """
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return max((int(pool["num_threads"]) for pool in pools), default=1)
+
+
+def free_memory() -> float:
+    """Bytes of the host's memory that programs can take at present; half of all where unknown.
+
+    Checked by test_backend.py::test_free_memory.
+    """
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return 1024.0 * int(lines["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

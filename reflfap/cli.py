@@ -20,6 +20,7 @@ from reflfap.cli_run import (
     run_certificates,
     run_images,
 )
+from reflfap.cli_sweep import sweep_artificial, sweep_collect, sweep_images, sweep_status
 from reflfap.errors import InputError, ReflfapError, refuse
 from reflfap.files import write_text
 from reflfap.progress import Bars, say
@@ -117,6 +118,10 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("run", "artificial"): run_artificial,
     ("run", "images"): run_images,
     ("run", "certificates"): run_certificates,
+    ("sweep", "artificial"): sweep_artificial,
+    ("sweep", "images"): sweep_images,
+    ("sweep", "status"): sweep_status,
+    ("sweep", "collect"): sweep_collect,
     ("data", "list"): list_data,
     ("data", "fetch"): fetch_data,
     ("data", "check"): check_data,
@@ -158,5 +163,5 @@ def _usage() -> str:
     lines = ["usage: reflfap COMMAND [options]", "", "commands:"]
     for words, command in COMMANDS.items():
         summary = (command.__doc__ or "").partition("\n")[0]
-        lines.append(f"  {' '.join(words):<16}{summary}")
+        lines.append(f"  {' '.join(words):<18}{summary}")
     return "\n".join([*lines, "", "`reflfap COMMAND --help` lists the options of a command."])

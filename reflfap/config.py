@@ -115,6 +115,11 @@ class CellConfig:
         raise NotImplementedError
 
     @property
+    def experiment(self) -> str:
+        """The name of the experiment, as on the command line."""
+        raise NotImplementedError
+
+    @property
     def _released(self) -> dict[str, float]:
         """The default epsilon of each norm."""
         raise NotImplementedError
@@ -224,7 +229,7 @@ class CertificatesConfig:
         return "certificates"
 
 
-Config: TypeAlias = ArtificialConfig | ImagesConfig | CertificatesConfig
+Config: TypeAlias = CellConfig | CertificatesConfig
 
 _CONFIGS: dict[str, type[Config]] = {
     "artificial": ArtificialConfig,

@@ -4,12 +4,14 @@ A run from the command line stores networks and perturbed samples whole; a cell 
 there are hundreds, stores what its figures need of them (`cell_datasets`).
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_loaders.images import load
+from data_loaders.images import ImageSet, load
+from data_loaders.registry import place
 from reflfap import store
 from reflfap.backend import Namespace
 from reflfap.config import ArtificialConfig, CellConfig, Config, ImagesConfig, canonical_json
@@ -46,16 +48,18 @@ def complete(
     needed: Sequence[str] = (),
     on_wait: Callable[[str], None] | None = None,
     quiet: bool = False,
+    pace: tuple[float, float] = (60.0, 5.0),
 ) -> Path:
     """The result file of a config: the complete one with all that is `needed`, or a new one.
 
     One process at a time works on a run: `on_wait(its id)` is called when that is another one, and
-    may raise instead of waiting. Checked by test_cli.py::test_two_processes_share_a_run.
+    may raise instead of waiting. `pace` in seconds is that of `store.Checkpoints`.
+    Checked by test_cli.py::test_two_processes_share_a_run.
     """
     text = canonical_json(config)
     folder = store.folder_for(out, config.experiment, text)
     with lock(folder / store.LOCK, on_wait or _say_waiting):
-        path, checkpoints = folder / store.RESULT, store.Checkpoints(folder)
+        path, checkpoints = folder / store.RESULT, store.Checkpoints(folder, *pace)
         if force or not reusable(path, needed):
             if force:
                 checkpoints.clear()
@@ -66,6 +70,7 @@ def complete(
                 store.write(folder, text, attributes, found.metrics, found.datasets)
         elif not quiet:
             say(f"complete result found, nothing to compute: {path}")
+        store.forget_failure(folder)
         checkpoints.clear()  # also those of a run that was killed just after its result was there
     return path
 
@@ -93,10 +98,17 @@ def about(
 
 def two_classes(config: ImagesConfig, folder: Path | None) -> images.Images:
     """Training and test images of a config's two classes, one row an image."""
-    splits = (load(config.dataset, split, folder) for split in ("train", "test"))
+    folder = place(config.dataset, folder).parent
+    splits = (_split(config.dataset, split, folder) for split in ("train", "test"))
     chosen = [split.classes(*config.classes) for split in splits]
     train, test = (Labelled(one.images.reshape(len(one.labels), -1), one.labels) for one in chosen)
     return images.Images(train, test, " ".join(one.sha256 for one in chosen))
+
+
+@functools.lru_cache(maxsize=2)
+def _split(dataset: str, split: str, folder: Path) -> ImageSet:
+    """Kept for the next cell: unpacking CIFAR-10 takes longer than many a cell. At most 180 MB."""
+    return load(dataset, split, folder)
 
 
 def whole_datasets(

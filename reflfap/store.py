@@ -20,12 +20,21 @@ import numpy as np
 from reflfap.backend import HostArray
 from reflfap.config import Config, from_json, run_id
 from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError, refuse
-from reflfap.files import is_locked, member, plain_dataset, read_sealed, verify_seal, write_sealed
+from reflfap.files import (
+    is_locked,
+    member,
+    plain_dataset,
+    read_sealed,
+    verify_seal,
+    write_sealed,
+    write_text,
+)
 
 SCHEMA_VERSION = 1
 RESULT = "result.h5"
 LOCK = "lock"
 CHECKPOINTS = "checkpoints"
+FAILURE = "failed.txt"
 ROOT_ATTRIBUTES = {
     "schema_version": int,
     "experiment": str,
@@ -62,7 +71,7 @@ class Summary(NamedTuple):
     run_id: str
     experiment: str
     path: Path
-    status: str  # complete, running, interrupted, or damaged: and why
+    status: str  # complete, running, interrupted, failed: and why, damaged: and why
     metrics: dict[str, float]
     config: Config | None = None  # of a complete one
     wall_seconds: float = 0.0
@@ -196,6 +205,8 @@ def list_results(out: Path) -> Iterator[Summary]:
             continue
         if is_locked(folder / LOCK):
             status = "running"
+        elif (folder / FAILURE).exists():
+            status = f"failed: {failure(folder)}"
         elif (folder / CHECKPOINTS).is_dir() or (folder / LOCK).exists():
             status = "interrupted"
         else:
@@ -231,6 +242,25 @@ def find(out: Path, name: str) -> Path:
     return found[0]
 
 
+def record_failure(folder: Path, error: str) -> None:
+    """Say beside a run why it has no result; the next attempt that succeeds removes it.
+
+    Checked by test_sweep_work.py::test_a_failing_cell_is_recorded.
+    """
+    write_text(folder / FAILURE, error + "\n")
+
+
+def failure(folder: Path) -> str:
+    """What `record_failure` said of the run in `folder`, its first 200 characters."""
+    with open(folder / FAILURE, encoding="utf-8", errors="replace") as file:
+        return file.read(200).strip()
+
+
+def forget_failure(folder: Path) -> None:
+    """The run in `folder` has succeeded."""
+    (folder / FAILURE).unlink(missing_ok=True)
+
+
 class Checkpoints:
     """States of a run under way, one sealed file a stage, in the run's folder."""
 
@@ -248,7 +278,7 @@ class Checkpoints:
         """Write the state, unless the last one is less than `least` seconds old."""
         if time.monotonic() - self.last < self.least and not at_once:
             return
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         with write_sealed(self.folder / f"{stage}.h5") as file:
             for name, values in state.items():
                 file.create_dataset(name, data=values)

@@ -26,7 +26,9 @@ LAYERS = [
     {"reflfap.audit"},
     {"reflfap.audit_page"},
     {"reflfap.runs"},
+    {"reflfap.sweep"},
     {"reflfap.cli_run", "reflfap.cli_data"},
+    {"reflfap.cli_sweep"},
     {"reflfap.cli"},
     {"reflfap.__main__"},
 ]

@@ -1,0 +1,158 @@
+"""Hands tasks to an executor: what is largest and ready first, within memory, until all are done.
+
+A worker that dies costs the cell under way, which is tried again, three times at most. A cell that
+fails is recorded, and the rest goes on. What another sweep works on is left to it and looked at
+again later.
+"""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from pathlib import Path
+from typing import NamedTuple
+
+from reflfap import store
+from reflfap.config import CellConfig
+from reflfap.errors import refuse
+from reflfap.monitor import SILENT, Monitor
+from reflfap.runs import reusable
+from reflfap.sweep import parts
+from reflfap.sweep.plan import Task, identity, plan, priorities
+from reflfap.sweep.work import Outcome, Place, work
+
+TRIES = 3
+BUSY_SECONDS = 1.0
+GB = 1e9
+
+
+class Summary(NamedTuple):
+    """What became of the cells that were not complete before."""
+
+    done: tuple[str, ...]  # run ids
+    failed: dict[str, str]  # errors by run id
+
+
+def remaining(configs: Iterable[CellConfig], out: Path) -> list[Task]:
+    """The tasks for all cells without a complete result, less the networks that are kept.
+
+    Checked by test_sweep.py::test_what_is_there_is_not_computed_again.
+    """
+    tasks = plan(one for one in configs if not reusable(_folder(out, one) / store.RESULT))
+    kept = {task.key for task in tasks if parts.path_of(out, task.key).exists()}
+    return [task for task in tasks if task.key not in kept]
+
+
+def run(
+    tasks: list[Task],
+    place: Place,
+    executor: Executor,
+    workers: int = 1,
+    memory: float = float("inf"),
+    monitor: Monitor = SILENT,
+) -> Summary:
+    """Compute all tasks with at most `workers` at once and `memory` bytes in all.
+
+    `executor` may be any of concurrent.futures: tasks and outcomes are small, and results go to
+    files below place.out, which all workers must see. InputError if a task alone needs more than
+    `memory`. Checked by test_sweep.py::test_the_same_table_whatever_the_executor,
+    ::test_a_killed_worker_costs_one_cell, ::test_memory_is_kept and ::test_two_sweeps_at_once.
+    """
+    for task in tasks:
+        if task.memory > memory:
+            got = f"{task.memory / GB:.2g} GB for {task.key}"
+            refuse("memory", f"tasks of at most {memory / GB:.2g} GB", got, "give more --memory")
+    return _Engine(tasks, place, monitor).run(executor, workers, memory)
+
+
+class _Engine:
+    """Tasks that wait and that run, and what became of the others."""
+
+    def __init__(self, tasks: list[Task], place: Place, monitor: Monitor) -> None:
+        rank = priorities(tasks)
+        self.waiting = sorted(tasks, key=lambda task: -rank[task.key])
+        self.place, self.monitor = place, monitor
+        self.running: dict[Future[Outcome], Task] = {}
+        self.busy_until: dict[str, float] = {}
+        self.lost: dict[str, int] = {}  # workers, by task
+        self.done: list[str] = []
+        self.failed: dict[str, str] = {}
+
+    def run(self, executor: Executor, workers: int, memory: float) -> Summary:
+        total = int(sum(task.flops for task in self.waiting) / GB)
+        self.monitor.begin("sweep", total, "Gflop")
+        while self.waiting or self.running:
+            while len(self.running) < workers and (task := self._next(memory)) is not None:
+                self.waiting.remove(task)
+                self.running[executor.submit(work, task, self.place)] = task
+            if not self.running:
+                time.sleep(BUSY_SECONDS)
+                continue
+            timeout = BUSY_SECONDS if self.busy_until else None
+            for future in wait(self.running, timeout, FIRST_COMPLETED).done:
+                self._finish(self.running.pop(future), future)
+        self.monitor.end()
+        return Summary(tuple(self.done), self.failed)
+
+    def _next(self, memory: float) -> Task | None:
+        """The first task whose networks are there and that has room; None: nothing can start."""
+        now = time.monotonic()
+        room = memory - sum(task.memory for task in self.running.values())
+        unfinished = {task.key for task in (*self.waiting, *self.running.values())}
+        for task in self.waiting:
+            ready = unfinished.isdisjoint(task.needs) and self.busy_until.get(task.key, 0) <= now
+            if ready and task.memory <= room:
+                self.busy_until.pop(task.key, None)
+                return task
+        return None
+
+    def _finish(self, task: Task, future: Future[Outcome]) -> None:
+        """Take note of a task's end, whatever it was."""
+        try:
+            outcome = future.result()
+        except Exception as error:  # work() returns what fails; so a worker was lost
+            self._worker_lost(task, f"{type(error).__name__}: {error}")
+            return
+        self.done += outcome.done if task.network is None else ()
+        if task.network is None:
+            self.failed |= dict(outcome.failed)
+        elif outcome.failed:
+            self._give_up(task, outcome.failed[0][1])
+        if outcome.busy:
+            left = tuple(one for one in task.configs if identity(one) not in outcome.done)
+            self.busy_until[task.key] = time.monotonic() + BUSY_SECONDS
+            self.waiting.append(task._replace(configs=left))
+        else:
+            self.monitor.advance(int(task.flops / GB))
+
+    def _worker_lost(self, task: Task, error: str) -> None:
+        """Hand a task out again; after so many workers give up the cell that took them."""
+        self.lost[task.key] = self.lost.get(task.key, 0) + 1
+        if self.lost[task.key] >= TRIES:
+            error = f"{TRIES} workers died at it, the last one with {error}"
+            if task.network is not None:
+                self._give_up(task, error)
+                return
+            suspect, *others = remaining(task.configs, self.place.out)[-1].configs
+            self._record(suspect, error)
+            task = task._replace(configs=tuple(others))
+            self.lost.pop(task.key, None)
+        if task.configs:
+            self.waiting.insert(0, task)
+
+    def _give_up(self, network: Task, error: str) -> None:
+        """Record all cells that need a network that cannot be had."""
+        for task in [one for one in self.waiting if network.key in one.needs]:
+            self.waiting.remove(task)
+            for config in task.configs:
+                self._record(config, f"its {network.network} network: {error}")
+
+    def _record(self, config: CellConfig, error: str) -> None:
+        run = identity(config)
+        self.failed[run] = error
+        folder = _folder(self.place.out, config)
+        folder.mkdir(parents=True, exist_ok=True)
+        store.record_failure(folder, error)
+
+
+def _folder(out: Path, config: CellConfig) -> Path:
+    return out / config.experiment / identity(config)

@@ -1,0 +1,153 @@
+"""Where tasks run: here, in processes of this machine, or on a dask cluster.
+
+All are executors in the sense of concurrent.futures; the engine takes any other as well. A dask
+cluster and mpi4py.futures are described in docs/sweeps.md.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from functools import partial
+from typing import Any
+
+from reflfap.errors import BackendError, InputError
+
+WATCH_SECONDS = 0.5
+ANSWER_SECONDS = 10
+RECONNECT_SECONDS = 120.0
+
+
+class InProcess(Executor):
+    """Runs what is submitted at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # KeyboardInterrupt passes: it ends the sweep
+            future.set_exception(error)
+        return future
+
+    def interrupt(self) -> None:
+        """Nothing runs when the caller does."""
+
+
+class Processes(Executor):
+    """One process a worker, each in a pool of its own, so that one that dies takes no other along.
+
+    At most `workers` calls may be under way. Workers end with their parent, however it dies.
+    Checked by test_executors.py::test_a_killed_worker_takes_no_other_along and
+    ::test_workers_end_with_their_parent.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._stop = self._context.Event()
+        self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+        for _ in range(workers):
+            self._idle.put(self._pool())
+        self._workers = workers
+
+    def _pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, self._context, _watch, (self._stop,))
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        pool = self._idle.get()
+        try:
+            future = pool.submit(fn, *args, **kwargs)
+        except BrokenExecutor:  # its worker died between two calls
+            pool = self._pool()
+            future = pool.submit(fn, *args, **kwargs)
+        future.add_done_callback(lambda done: self._give_back(pool, done))
+        return future
+
+    def _give_back(self, pool: ProcessPoolExecutor, done: Future[Any]) -> None:
+        if isinstance(done.exception(), BrokenExecutor):
+            pool.shutdown(wait=False)
+            pool = self._pool()
+        self._idle.put(pool)
+
+    def interrupt(self) -> None:
+        """Have all workers end the step under way, keep their state, and give up their task."""
+        self._stop.set()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for the calls under way, then end the workers."""
+        for _ in range(self._workers):
+            self._idle.get().shutdown(wait=wait, cancel_futures=cancel_futures)
+
+
+def _watch(stop: Any) -> None:
+    """In a worker: leave Ctrl-C to the parent; end on its word, or when it is no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        while not stop.wait(WATCH_SECONDS):
+            if parent is not None and not parent.is_alive():
+                os._exit(1)
+        os.kill(os.getpid(), signal.SIGTERM)  # reflfap.progress.RunMonitor keeps the state
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Dask(Executor):
+    """The workers of the dask scheduler at `address`; connects again if it was lost.
+
+    Raises BackendError without dask, InputError if nothing answers at the address.
+    Checked by test_dask.py::test_a_lost_scheduler.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            raise BackendError(
+                "scheduler: expected dask, got no distributed package; "
+                "install it with `pip install reflfap[dist]` or leave --scheduler out"
+            ) from error
+        self._connect = partial(
+            distributed.Client, address, timeout=ANSWER_SECONDS, set_as_default=False
+        )
+        try:
+            self._client: Any = self._connect()
+        except (OSError, ValueError, TimeoutError) as error:
+            raise InputError(
+                f"scheduler: expected one at {address}, got no answer ({error}); start it with "
+                "`dask scheduler`, and workers with `dask worker`"
+            ) from error
+
+    @property
+    def workers(self) -> int:
+        """How many there are at present."""
+        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self._client.status != "running":
+            self._reconnect()
+        future: Future[Any] = self._client.get_executor(pure=False).submit(fn, *args, **kwargs)
+        return future
+
+    def _reconnect(self) -> None:
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=1)
+        end = time.monotonic() + RECONNECT_SECONDS
+        while True:
+            try:
+                self._client = self._connect()
+                return
+            except (OSError, TimeoutError):
+                if time.monotonic() > end:
+                    raise
+
+    def interrupt(self) -> None:
+        """Drop what waits; what runs on the cluster goes on to its end, and is found later."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._client.close(timeout=5)

@@ -1,0 +1,90 @@
+"""Networks that cells share, kept as sealed files in DIR/parts, each trained by one process."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reflfap import onehidden
+from reflfap.backend import HostArray
+from reflfap.config import CellConfig
+from reflfap.errors import DamagedFileError, StoreError
+from reflfap.files import lock, plain_dataset, read_sealed, write_sealed
+from reflfap.training.result import FlowTrace, Trace, Trained
+
+TRACES = {kind.__name__: kind for kind in (Trace, FlowTrace)}
+LONGEST_TRACE = 10**7
+
+
+def path_of(out: Path, key: str) -> Path:
+    """Where the network of the task `key` is kept."""
+    return out / "parts" / f"{key}.h5"
+
+
+def obtain(
+    out: Path,
+    key: str,
+    config: CellConfig,
+    train: Callable[[], Trained],
+    on_wait: Callable[[str], None],
+) -> Trained:
+    """The network kept under `key`, or trained and kept now; a damaged one is trained again.
+
+    `on_wait` as in `files.lock`. Checked by test_sweep_work.py::test_networks_are_trained_once.
+    """
+    path = path_of(out, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock(path.with_suffix(".lock"), on_wait):
+        if path.exists():
+            try:
+                return read(path, config)
+            except StoreError:
+                pass
+        trained = train()
+        write(path, trained)
+        return trained
+
+
+def write(path: Path, trained: Trained) -> None:
+    """Keep a trained network, whole or not at all."""
+    with write_sealed(path) as file:
+        file.attrs.update(trace=type(trained.trace).__name__, stopped=trained.stopped)
+        file.create_dataset("W", data=trained.net.W)
+        file.create_dataset("q", data=trained.q)
+        if trained.C is not None:
+            file.create_dataset("C", data=trained.C)
+        for name, values in trained.trace._asdict().items():
+            file.create_dataset(f"trace/{name}", data=values)
+
+
+def read(path: Path, config: CellConfig) -> Trained:
+    """What `write` kept of a network with the sizes of `config`; DamagedFileError otherwise.
+
+    Checked by test_sweep_work.py::test_kept_networks and ::test_damaged_networks_are_refused.
+    """
+    m, d = config.hidden, config.inputs
+    with read_sealed(path) as file:
+        kind, stopped = file.attrs.get("trace"), file.attrs.get("stopped")
+        if kind not in TRACES or not isinstance(stopped, str):
+            raise DamagedFileError(f"{path}: expected a network of a sweep, got {kind!r}")
+        W = _floats(file, "W", path, (m, d))
+        q = _floats(file, "q", path, (None,))
+        C = _floats(file, "C", path, (m, len(q))) if "C" in file else None
+        parts = (_floats(file, f"trace/{name}", path, (None,)) for name in TRACES[kind]._fields)
+        trace: Any = TRACES[kind](*parts)
+    return Trained(onehidden.network(W, config.slope), q, trace, stopped, C)
+
+
+def _floats(file: Any, name: str, path: Path, shape: tuple[int | None, ...]) -> HostArray:
+    """A dataset of floats; None in its shape is any length up to LONGEST_TRACE."""
+    dataset = plain_dataset(file, name, path)
+    fits = len(dataset.shape) == len(shape) and all(
+        got == want if want is not None else got <= LONGEST_TRACE
+        for got, want in zip(dataset.shape, shape, strict=True)
+    )
+    if not fits or dataset.dtype.kind != "f" or math.prod(dataset.shape) == 0:
+        got = f"{dataset.dtype} {dataset.shape}"
+        raise DamagedFileError(f"{path}: expected {name} as floats {shape}, got {got}; remove it")
+    return np.asarray(dataset[...])

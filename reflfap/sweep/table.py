@@ -1,0 +1,130 @@
+"""What sweeps are under way in a results folder, and all their numbers in one table.
+
+A sweep leaves a list of its cells, DIR/sweeps/NAME.json, from which `status` tells how far it is,
+whoever computes it. `collect` writes the configs and metrics of all complete cells of an experiment
+as CSV and as sealed HDF5, one column each, rows in the order of their configs.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from reflfap import store
+from reflfap.config import CellConfig, canonical_json, from_json
+from reflfap.errors import DamagedFileError, refuse
+from reflfap.files import write_sealed, write_text
+from reflfap.sweep.plan import identity
+
+LARGEST_LIST = 2**27  # bytes
+
+
+class Status(NamedTuple):
+    """How far a sweep is: numbers of its cells."""
+
+    name: str
+    complete: int
+    running: int
+    failed: dict[str, str]  # errors by run id
+    waiting: int  # interrupted ones included
+    seconds: float  # wall time of the complete ones, added up
+
+
+def write_list(out: Path, name: str, configs: Iterable[CellConfig]) -> Path:
+    """Leave the list of a sweep's cells; the same sweep again finds its own."""
+    content = [canonical_json(config) for config in configs]
+    path = out / "sweeps" / f"{re.sub('[^A-Za-z0-9._-]', '-', name)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=0) + "\n")
+    return path
+
+
+def read_list(path: Path) -> list[CellConfig]:
+    """The cells of a list; DamagedFileError for what `write_list` did not write.
+
+    Checked by test_table.py::test_lists_of_cells.
+    """
+    try:
+        if path.stat().st_size > LARGEST_LIST:
+            raise ValueError("too large")
+        configs = [from_json(text) for text in json.loads(path.read_text(encoding="utf-8"))]
+        cells = [config for config in configs if isinstance(config, CellConfig)]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DamagedFileError(
+            f"{path}: expected a list of a sweep's cells, got ({error}); remove it, or run the "
+            "sweep again, which writes it"
+        ) from error
+    return cells
+
+
+def statuses(out: Path) -> Iterator[Status]:
+    """All sweeps of a results folder. Checked by test_table.py::test_status."""
+    runs = {run.run_id: run for run in store.list_results(out)}
+    for path in sorted((out / "sweeps").glob("*.json")):
+        cells = [identity(config) for config in read_list(path)]
+        found = [runs[cell] for cell in cells if cell in runs]
+        kinds = [run.status.partition(":")[0] for run in found]
+        complete, running = kinds.count("complete"), kinds.count("running")
+        failed = {run.run_id: run.status for run in found if run.status.startswith("failed")}
+        waiting = len(cells) - complete - running - len(failed)
+        seconds = sum(run.wall_seconds for run in found)
+        yield Status(path.stem, complete, running, failed, waiting, seconds)
+
+
+def collect(out: Path, folder: Path) -> list[Path]:
+    """Write EXPERIMENT.csv and EXPERIMENT.h5 for each experiment with complete cells.
+
+    Checked by test_table.py::test_the_table_holds_configs_and_metrics.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    complete = [run for run in store.list_results(out) if isinstance(run.config, CellConfig)]
+    for experiment in sorted({run.experiment for run in complete}):
+        rows = _rows(run for run in complete if run.experiment == experiment)
+        paths += [folder / f"{experiment}.csv", folder / f"{experiment}.h5"]
+        write_text(paths[-2], _csv(rows))
+        with write_sealed(paths[-1]) as file:
+            file.attrs["experiment"] = experiment
+            for name in rows[0]:
+                file.create_dataset(name, data=_column([row[name] for row in rows]))
+    if not paths:
+        remedy = "run `reflfap sweep artificial --preset smoke` first"
+        refuse("out", f"complete cells below {out}", "none", remedy)
+    return paths
+
+
+def _rows(runs: Iterable[store.Summary]) -> list[dict[str, Any]]:
+    """One row a cell, all with the same columns."""
+    rows = []
+    for run in runs:
+        config = {
+            name: _plain(value) for name, value in asdict(cast(CellConfig, run.config)).items()
+        }
+        rows.append({"run_id": run.run_id, **config, **run.metrics})
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    rows.sort(key=lambda row: [(str(type(row[name])), row[name]) for name in config])
+    return [{name: row.get(name, np.nan) for name in columns} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    return " ".join(value) if isinstance(value, tuple) else value
+
+
+def _column(values: list[Any]) -> Any:
+    if all(isinstance(value, str) for value in values):
+        return np.asarray([value.encode() for value in values])
+    return np.asarray(values)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
