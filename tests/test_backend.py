@@ -1,6 +1,7 @@
 """Array libraries: found from the arrays, never mixed; devices refused with a clear message."""
 
 import builtins
+import os
 import platform
 import subprocess
 import sys
@@ -80,3 +81,9 @@ def test_freed_memory_is_kept():
         return int(subprocess.run(command, capture_output=True, check=True).stdout)
 
     assert left("keep") - left("default") > 150e6
+
+
+def test_free_memory():
+    """Between a tenth of a gigabyte and all the machine has."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 1e8 < backend.free_memory() <= whole

@@ -104,6 +104,7 @@ def learn(
     else:
         standard = given.standard.moved(to_device)
     x, target = map(to_device, source)
+    del source  # its room is needed for the last training, unless the caller keeps it
     if given.noise is None:
         plain = train(config, "noise", x, target, monitor, initial)
     else:

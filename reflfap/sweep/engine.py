@@ -134,8 +134,8 @@ class _Engine:
                 return
             suspect, *others = remaining(task.configs, self.place.out)[-1].configs
             self._record(suspect, error)
+            del self.lost[task.key]
             task = task._replace(configs=tuple(others))
-            self.lost.pop(task.key, None)
         if task.configs:
             self.waiting.insert(0, task)
 

@@ -67,7 +67,7 @@ def read(path: Path, config: CellConfig) -> Trained:
     m, d = config.hidden, config.inputs
     with read_sealed(path) as file:
         kind, stopped = file.attrs.get("trace"), file.attrs.get("stopped")
-        if kind not in TRACES or not isinstance(stopped, str):
+        if not (isinstance(kind, str) and isinstance(stopped, str) and kind in TRACES):
             raise DamagedFileError(f"{path}: expected a network of a sweep, got {kind!r}")
         W = _floats(file, "W", path, (m, d))
         q = _floats(file, "q", path, (None,))
