@@ -4,6 +4,7 @@ All other modules take their namespace from their arrays, `xp = namespace(x)`, a
 module that moves data between host and device, and the only one that imports CuPy.
 """
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -115,6 +116,15 @@ def keep_freed_memory() -> None:
     no_maps, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD in malloc.h
     mallopt(no_maps, 0)
     mallopt(trim_threshold, 2**31 - 1)
+
+
+def release_freed_memory() -> None:
+    """Hand freed memory back after all: what one task leaves in pieces is no room for the next.
+
+    Does nothing elsewhere than with glibc. Checked by test_backend.py::test_freed_memory_is_kept.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def blas_threads() -> int:

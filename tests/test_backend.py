@@ -64,13 +64,14 @@ def test_blas_threads():
 
 
 def test_freed_memory_is_kept():
-    """After the call a freed array's memory stays with the process; before it, it went back."""
+    """After the call a freed array's memory stays with the process, until it is released."""
     code = (
         "import numpy as np, sys\n"
-        "from reflfap.backend import keep_freed_memory\n"
-        "if sys.argv[1] == 'keep': keep_freed_memory()\n"
+        "from reflfap.backend import keep_freed_memory, release_freed_memory\n"
+        "if sys.argv[1] != 'default': keep_freed_memory()\n"
         "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
         "x = np.ones(25_000_000); del x\n"  # 200 MB
+        "if sys.argv[1] == 'release': release_freed_memory()\n"
         "print(resident())"
     )
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
@@ -81,6 +82,7 @@ def test_freed_memory_is_kept():
         return int(subprocess.run(command, capture_output=True, check=True).stdout)
 
     assert left("keep") - left("default") > 150e6
+    assert left("keep") - left("release") > 150e6
 
 
 def test_free_memory():

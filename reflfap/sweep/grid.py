@@ -68,18 +68,19 @@ def pairs(dataset: str) -> list[Table]:
     root = math.prod(DATA_SETS[dataset].shape) ** 0.5
     common = {
         "dataset": dataset,
-        "hidden": 200,
+        "hidden": 100,
+        "n": 500,
         "classes": list(itertools.combinations(CLASSES, 2)),
         "epsilon": [round(share * root, 3) for share in PAIR_SHARES],
     }
     natural = ["natural-random", "natural-flipped"]
     return [
-        common | {"n_adv": 2000, "scenario": "noise"},
-        common | {"n_adv": 1000, "scenario": natural},
+        common | {"n_adv": 1000, "scenario": "noise"},
+        common | {"n_adv": 500, "scenario": natural},
     ]
 
 
-PAIR_SHARES = (0.02, 0.1)  # of sqrt(d): one barely visible, one the default of `run images`
+PAIR_SHARES = (0.05, 0.4)  # of sqrt(d): with the smaller one, natural samples teach their targets
 
 PRESETS: dict[type[CellConfig], dict[str, Callable[[], list[Table]]]] = {
     ArtificialConfig: {

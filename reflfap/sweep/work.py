@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from reflfap import runs, store
 from reflfap.attacks import Perturbed
-from reflfap.backend import keep_freed_memory, namespace_for
+from reflfap.backend import keep_freed_memory, namespace_for, release_freed_memory
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig
 from reflfap.experiments import artificial, images
 from reflfap.experiments.cell import Cell, Given
@@ -53,6 +53,7 @@ def work(task: Task, place: Place) -> Outcome:
 
     Checked by test_sweep_work.py::test_a_failing_cell_is_recorded and ::test_busy.
     """
+    release_freed_memory()  # of the task before
     keep_freed_memory()
     with threadpool_limits(place.threads, "blas"):
         if task.network is not None:
