@@ -109,6 +109,12 @@ def read_released(path: Path) -> list[Released]:
     return _read(path, point)
 
 
+def reference_folder() -> Path | None:
+    """The folder of released points that REFLFAP_REFERENCE names, if it does."""
+    named = os.environ.get("REFLFAP_REFERENCE")
+    return Path(named) if named else None
+
+
 def released_points(reference: Path | None) -> list[Released]:
     """The released points of a folder of references, none without one."""
     return read_released(reference / "artificial_uniform.csv") if reference else []
@@ -212,7 +218,6 @@ def _scatter(axes: Axes, cells: Sequence[Cell], attack: str) -> None:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) == 2 else style.RENDERED
-    reference = os.environ.get("REFLFAP_REFERENCE")
-    points = released_points(Path(reference) if reference else None)
+    points = released_points(reference_folder())
     picture = draw(compute(points, read_cells(style.RENDERED / "prediction_cells.csv")))
     print(*style.save(picture, folder / "prediction"), sep="\n")
