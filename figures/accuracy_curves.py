@@ -100,7 +100,7 @@ def _between(
     centre: ArtificialConfig, sweep: str, points: Sequence[Point], released: Sequence[Released]
 ) -> Curve | None:
     """(L4) between the least and the largest value of a panel."""
-    configs = [point.config for point in (*points, *released)]
+    configs = [*(point.config for point in points), *(point.config for point in released)]
     values = {getattr(config, VARIED[sweep]) for config in configs} - {0}
     if len(values) < 2:
         return None
@@ -203,3 +203,9 @@ def save(
     paths = style.save(figure, folder / f"accuracy_{norm}_{data}")
     plt.close(figure)
     return paths
+
+
+if __name__ == "__main__":
+    from figures import registry  # which imports this module
+
+    registry.main("accuracy_curves")

@@ -89,3 +89,9 @@ def save(cells: Iterable[Cell], norm: str, data: str, folder: Path) -> list[Path
     paths = style.save(figure, folder / f"boundaries_{norm}_{data}")
     plt.close(figure)
     return paths
+
+
+if __name__ == "__main__":
+    from figures import registry  # which imports this module
+
+    registry.main("decision_boundaries")

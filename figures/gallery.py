@@ -63,11 +63,11 @@ def compute(result: Result) -> Samples:
     noise = artificial.noise(replace(config, n_adv=len(target)))
     first, second = balanced(natural.y), balanced(target)
     shape = image_shape(config.dim)
-    images = [
-        x[:, : math.prod(shape)].reshape(-1, *shape)
-        for x in (natural.x[first], noise.x[second], attacked[second])
-    ]
-    return Samples(*images, natural.y[first], target[second])
+    x, source, perturbed = (
+        part[:, : math.prod(shape)].reshape(-1, *shape)
+        for part in (natural.x[first], noise.x[second], attacked[second])
+    )
+    return Samples(x, source, perturbed, natural.y[first], target[second])
 
 
 def balanced(y: HostArray) -> HostArray:
@@ -133,3 +133,9 @@ def save(cells: Iterable[Cell], norm: str, data: str, folder: Path) -> list[Path
     paths = style.save(figure, folder / f"gallery_{norm}_{data}")
     plt.close(figure)
     return paths
+
+
+if __name__ == "__main__":
+    from figures import registry  # which imports this module
+
+    registry.main("gallery")

@@ -125,7 +125,8 @@ def _in_step(config: ArtificialConfig, centre: ArtificialConfig) -> bool:
         return True
     if centre.norm != "l2" or config.dim == centre.dim or expected == 0:
         return False
-    return abs(config.size - expected) < 10 ** (math.floor(math.log10(expected)) - 1)
+    unit = math.pow(10, math.floor(math.log10(expected)) - 1)
+    return abs(config.size - expected) < unit
 
 
 def size_at(centre: ArtificialConfig, dim: int) -> float:
