@@ -9,6 +9,7 @@ itself. Samples lie far off the plane, so one on the wrong side of a line need n
     python -m figures.decision_map RESULT [FOLDER]
 """
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from data_loaders.artificial import DISTRIBUTIONS
 from figures import style
 from reflfap import onehidden
 from reflfap.backend import HostArray
@@ -27,7 +29,7 @@ from reflfap.config import ArtificialConfig
 from reflfap.experiments import cell
 from reflfap.store import Result, open_result
 
-HALF_WIDTH = 3.4
+HALF_WIDTH = 3.4  # for uniform data; for others in proportion to their standard deviation
 RESOLUTION = 341
 
 
@@ -44,7 +46,8 @@ class DecisionMap(NamedTuple):
 def compute(result: Result, resolution: int = RESOLUTION) -> DecisionMap:
     """The decision map of a stored cell of E1; InputError for a result of another experiment."""
     config = result.config_of(ArtificialConfig)
-    axis = np.linspace(-HALF_WIDTH, HALF_WIDTH, resolution)
+    edge = HALF_WIDTH * math.sqrt(3 * DISTRIBUTIONS[config.data].variance)
+    axis = np.linspace(-edge, edge, resolution)
     outputs = {}
     for name in cell.NETWORKS:
         net = onehidden.network(result.array(f"plane/{name}", (config.hidden, 2)), config.slope)
@@ -81,7 +84,8 @@ def backdrop(axes: Axes, data: DecisionMap, size: float = 9) -> None:
         width = 0.1 * np.sqrt(size)
         axes.scatter(s, t, s=size, linewidth=width, edgecolor="black", alpha=0.75, **marker)
     axes.set_aspect("equal")
-    axes.set(xlim=(-HALF_WIDTH, HALF_WIDTH), ylim=(-HALF_WIDTH, HALF_WIDTH))
+    limits = data.axis[0], data.axis[-1]
+    axes.set(xlim=limits, ylim=limits)
 
 
 def boundary(axes: Axes, data: DecisionMap, name: str, look: Mapping[str, Any]) -> None:
