@@ -18,9 +18,9 @@ from figures import accuracy_curves, style
 from figures.accuracy_curves import Curves, Match, Panel, differences, matches
 from figures.prediction import Released, reference_folder, released_points
 from figures.sweeps import DATA, NORMS, PAIRS, Cell, complete_cells
-from reflfap.errors import refuse
+from reflfap.errors import DamagedFileError, refuse
 from reflfap.files import write_text
-from reflfap.store import open_result
+from reflfap.store import list_results, open_result
 
 COMMAND = "python -m figures.results_page RESULTS FILE.md"
 NAMES = {"d": "d", "n": "N", "n_adv": "N_adv", "constraint": "eps"}
@@ -162,10 +162,16 @@ def _row(values: Iterable[str]) -> str:
 
 
 def write(results: Path, file: Path, reference: Path | None = None) -> None:
-    """Write the page of a results folder, with the reading beside it if there is one."""
+    """Write the page of a results folder, with the reading beside it if there is one.
+
+    InputError without cells, DamagedFileError if a result is damaged: nothing is left out unsaid.
+    """
     beside = file.with_name(f"{file.stem}-reading.md")
     reading = beside.read_text(encoding="utf-8") if beside.exists() else ""
     pictures = Path(os.path.relpath(style.RENDERED, file.resolve().parent)).as_posix()
+    for run in list_results(results):
+        if run.status.startswith("damaged"):
+            raise DamagedFileError(run.status)
     cells = complete_cells(results)
     write_text(file, page(cells, released_points(reference), pictures, reading))
 

@@ -82,7 +82,8 @@ def complete_cells(results: Path) -> list[Cell]:
 def find_centre(cells: Iterable[Cell], norm: str, data: str) -> ArtificialConfig:
     """The config around which most cells of a norm and a distribution lie; InputError if none do.
 
-    Among equals the paper's default, then the largest. Its seed is 0, which says nothing.
+    The paper's default can be it before its own cell is there; among equals one that is there is
+    preferred, then the default, then the largest. Its seed is 0, which says nothing.
     """
     configs = {
         replace(cell.config, seed=0)
@@ -95,9 +96,11 @@ def find_centre(cells: Iterable[Cell], norm: str, data: str) -> ArtificialConfig
     default = ArtificialConfig(norm=norm, data=data)  # type: ignore[arg-type]
 
     def rank(candidate: ArtificialConfig) -> tuple[Any, ...]:
-        around = sum(belongs(one, candidate, sweep) for one in configs for sweep in SWEEPS)
+        others = configs - {candidate}
+        around = sum(any(belongs(one, candidate, sweep) for sweep in SWEEPS) for one in others)
         sizes = (candidate.n_adv, candidate.dim, candidate.size)
-        return around, candidate == default, *sizes, canonical_json(candidate)
+        known = candidate in configs
+        return around, known, candidate == default, *sizes, canonical_json(candidate)
 
     return max(configs | {default}, key=rank)
 
