@@ -39,10 +39,12 @@ def unstored(n_adv, seed):
 )
 def test_the_wanted_boundaries(there, drawn):
     """10, 20 and 100 where they are, else the next larger, all of the one seed that has most."""
-    cells = [unstored(n_adv, 5) for n_adv in there] + [unstored(n_adv, 1) for n_adv in there[1:]]
-    chosen = decision_boundaries.chosen(cells[::-1], "l2", "uniform")
-    assert [one.config.n_adv for one in chosen] == drawn
-    assert {one.config.seed for one in chosen} == {5}
+    for most, fewer in ((1, 5), (5, 1)):
+        cells = [unstored(n_adv, most) for n_adv in there]
+        cells += [unstored(n_adv, fewer) for n_adv in there[1:]]
+        chosen = decision_boundaries.chosen(cells[::-1], "l2", "uniform")
+        assert [one.config.n_adv for one in chosen] == drawn
+        assert {one.config.seed for one in chosen} == {most}
 
 
 def test_boundaries_are_of_one_standard_network(cells):

@@ -239,6 +239,18 @@ def test_released_points_stand_beside_ours():
     assert list(squares.get_ydata()) == [0.70, 0.95, 0.10]
 
 
+def test_differences_are_of_the_same_size():
+    """Each size of a perturbation has its own released point; a lone point has no line."""
+    sizes = {0.1: 0.6, 0.3: 0.9}
+    cells = [cell(replace(NATURAL, epsilon=size), 0.7) for size in (0.1, 0.3, 0.78)]
+    theirs = [released("constraint", accuracy, epsilon=size) for size, accuracy in sizes.items()]
+    curves = accuracy_curves.compute(cells, "l2", "uniform", theirs)
+    off = accuracy_curves.differences(curves.panels.values(), "released")
+    assert off == pytest.approx([0.1, -0.2])
+    assert len(curves.panels["n"].points) == 1
+    assert curves.panels["n"].curve is None
+
+
 def test_released_points_are_of_uniform_data():
     """They were measured on uniform data, by descent: so they are compared with uniform cells."""
     theirs = [released("n", 0.7, n=1000)]
