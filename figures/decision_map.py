@@ -9,15 +9,19 @@ itself. Samples lie far off the plane, so one on the wrong side of a line need n
     python -m figures.decision_map RESULT [FOLDER]
 """
 
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from data_loaders.artificial import DISTRIBUTIONS
 from figures import style
 from reflfap import onehidden
 from reflfap.backend import HostArray
@@ -25,30 +29,30 @@ from reflfap.config import ArtificialConfig
 from reflfap.experiments import cell
 from reflfap.store import Result, open_result
 
-HALF_WIDTH = 3.4
+HALF_WIDTH = 3.4  # for uniform data; for others in proportion to their standard deviation
 RESOLUTION = 341
 
 
 class DecisionMap(NamedTuple):
     """The data of the picture."""
 
-    axis: HostArray  # (RESOLUTION,) of both coordinates
+    axis: HostArray  # (resolution,) of both coordinates
     outputs: dict[str, HostArray]  # by network, f / max |f| at [second, first coordinate]
     samples: HostArray  # (n, 2) coordinates of the projected natural samples
     labels: HostArray  # (n,)
     directions: HostArray  # (2, 2) coordinates of v and of u
 
 
-def compute(result: Result) -> DecisionMap:
+def compute(result: Result, resolution: int = RESOLUTION) -> DecisionMap:
     """The decision map of a stored cell of E1; InputError for a result of another experiment."""
     config = result.config_of(ArtificialConfig)
-    axis = np.linspace(-HALF_WIDTH, HALF_WIDTH, RESOLUTION)
-    s, t = np.meshgrid(axis, axis)
-    points = np.stack([s.ravel(), t.ravel()], axis=1)
+    edge = HALF_WIDTH * math.sqrt(3 * DISTRIBUTIONS[config.data].variance)
+    axis = np.linspace(-edge, edge, resolution)
     outputs = {}
     for name in cell.NETWORKS:
-        W = result.array(f"plane/{name}", (config.hidden, 2))
-        f = onehidden.forward(onehidden.network(W, config.slope), points)[0].reshape(s.shape)
+        net = onehidden.network(result.array(f"plane/{name}", (config.hidden, 2)), config.slope)
+        rows = (np.stack([axis, np.full(resolution, t)], axis=1) for t in axis)
+        f = np.stack([onehidden.forward(net, row)[0] for row in rows])
         outputs[name] = f / np.abs(f).max()
     samples, labels = result.array("plane/samples", (-1, 2)), result.array("plane/labels", (-1,))
     return DecisionMap(axis, outputs, samples, labels, result.array("plane/directions", (2, 2)))
@@ -59,37 +63,60 @@ def draw(result: Result) -> Figure:
     data = compute(result)
     with plt.rc_context(style.RC):
         figure, axes = plt.subplots(figsize=(3.5, 4.4), layout="constrained")
-        regions = np.sign(data.outputs["standard"])
-        axes.contourf(data.axis, data.axis, regions, [-2, 0, 2], colors=["#e8e8e8", "#ffffff"])
-        for label, marker in style.CLASSES.items():
-            s, t = data.samples[data.labels == label].T
-            axes.scatter(s, t, s=9, linewidth=0.3, edgecolor="black", alpha=0.75, **marker)
+        backdrop(axes, data)
         for name, look in style.NETWORKS.items():
-            lines = {f"{key}s": value for key, value in look.items()}
-            axes.contour(data.axis, data.axis, data.outputs[name], [0.0], **lines)
-            accuracy = result.metrics[f"acc_{name}"]
-            axes.plot([], [], label=f"{name} ({accuracy:.2f})", **look)
+            label = f"{name} ({result.metrics[f'acc_{name}']:.2f})"
+            boundary(axes, data, name, look | {"label": label})
         for name, (s, t) in zip("vu", data.directions, strict=True):
             axes.annotate("", (s, t), (0, 0), arrowprops={"arrowstyle": "->", "shrinkB": 0})
             axes.text(1.25 * s, 1.25 * t, name, style="italic", ha="center", va="center")
         _label(axes, result)
-        handles, names = axes.get_legend_handles_labels()
-        classes = len(style.CLASSES)  # networks first, so that each kind has its own column
-        figure.legend(
-            handles[classes:] + handles[:classes],
-            names[classes:] + names[:classes],
-            loc="outside lower center",
-            ncols=2,
-            handlelength=2.6,
-        )
+        legend(figure, axes)
     return figure
 
 
-def _label(axes: Axes, result: Result) -> None:
+def backdrop(axes: Axes, data: DecisionMap, size: float = 9) -> None:
+    """What the standard network says where, and the projected samples on it."""
+    regions = np.sign(data.outputs["standard"])
+    axes.contourf(data.axis, data.axis, regions, [-2, 0, 2], colors=["#e8e8e8", "#ffffff"])
+    for label, marker in style.CLASSES.items():
+        s, t = data.samples[data.labels == label].T
+        width = 0.1 * np.sqrt(size)
+        axes.scatter(s, t, s=size, linewidth=width, edgecolor="black", alpha=0.75, **marker)
     axes.set_aspect("equal")
-    axes.set(xlim=(-HALF_WIDTH, HALF_WIDTH), ylim=(-HALF_WIDTH, HALF_WIDTH))
+    limits = data.axis[0], data.axis[-1]
+    axes.set(xlim=limits, ylim=limits)
+
+
+def boundary(axes: Axes, data: DecisionMap, name: str, look: Mapping[str, Any]) -> None:
+    """The line on which a network's output is zero; its look may have a label."""
+    lines = {f"{key}s": value for key, value in look.items() if key != "label"}
+    axes.contour(data.axis, data.axis, data.outputs[name], [0.0], **lines)
+    axes.plot([], [], **look)
+
+
+def name_axes(axes: Axes) -> None:
+    """What the coordinates are."""
     axes.set_xlabel("towards $v$, the mean weight of positive units")
     axes.set_ylabel("towards $u$, the mean weight of negative units")
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """Below the axes: networks and classes, a column each."""
+    handles, names = axes.get_legend_handles_labels()
+    classes = len(style.CLASSES)
+    empty = [Line2D([], [], linestyle="")] * (len(handles) - 2 * classes)
+    figure.legend(
+        [*handles[classes:], *handles[:classes], *empty],
+        [*names[classes:], *names[:classes], *("" for _ in empty)],
+        loc="outside lower center",
+        ncols=2,
+        handlelength=2.6,
+    )
+
+
+def _label(axes: Axes, result: Result) -> None:
+    name_axes(axes)
     config = result.config_of(ArtificialConfig)
     axes.set_title(
         "Decision boundaries (and accuracy on natural data)\n"

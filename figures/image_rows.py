@@ -15,7 +15,6 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from data_loaders.registry import DATA_SETS
@@ -27,7 +26,6 @@ from reflfap.onehidden import output_weights
 from reflfap.store import Result, open_result
 
 SHOWN = 6
-SIGNED = LinearSegmentedColormap.from_list("signed", ["#0072B2", "#FFFFFF", "#D55E00"])
 
 
 class Rows(NamedTuple):
@@ -101,7 +99,7 @@ def _show(axes: Axes, image: HostArray, grey: bool = False) -> None:
     else:
         signed = image.mean(axis=0)
         limit = float(np.abs(signed).max()) or 1.0
-        axes.imshow(signed, cmap=SIGNED, vmin=-limit, vmax=limit)
+        axes.imshow(signed, cmap=style.SIGNED, vmin=-limit, vmax=limit)
 
 
 def save(result: Result, data: images.Images, folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import csv
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,25 +25,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style
+from figures.sweeps import CONSTRAINTS, LABELS, NORMS, SWEEPS, VARIED, Curve, curve
 from reflfap import checks
-from reflfap.backend import HostArray
 from reflfap.config import ArtificialConfig
 from reflfap.errors import refuse
 from reflfap.experiments import artificial
 
-NORMS = {"l2": "L2", "linf": "L∞", "l0": "L0"}
-LABELS = {
-    "d": "input dimension $d$",
-    "n": "natural samples $N$",
-    "n_adv": "perturbed samples $N_{adv}$",
-}
-CONSTRAINTS = {
-    "l2": "L2 norm $\\epsilon$",
-    "linf": "L∞ norm $\\epsilon$",
-    "l0": "fraction of inputs $d_\\delta/d$",
-}
-SWEEPS = (*LABELS, "constraint")
-VARIED = {"d": "dim", "n": "n", "n_adv": "n_adv", "constraint": "epsilon"}
 RANGES: dict[str, tuple[float, float]] = {
     "d": (100, 10_000),
     "n": (1_000, 10_000),
@@ -56,7 +43,6 @@ DISTRIBUTIONS = {
     "gauss": style.CLASSES[-1] | {"label": "our networks, Gaussian data"},
 }
 TICKS = [0.5, 0.75, 1.0]
-RESOLUTION = 81  # values along a curve
 
 Row = dict[str, str]
 Content = TypeVar("Content")
@@ -80,13 +66,6 @@ class Cell(NamedTuple):
     measured: float
 
 
-class Curve(NamedTuple):
-    """What (L4) says along a sweep."""
-
-    across: HostArray
-    accuracy: HostArray
-
-
 class Prediction(NamedTuple):
     """All that is drawn."""
 
@@ -99,29 +78,17 @@ def compute(released: Sequence[Released] = (), cells: Sequence[Cell] = ()) -> Pr
     """The curves of all norms and sweeps, beside the points that there are."""
     curves = {}
     for norm in NORMS:
+        centre = ArtificialConfig(norm=norm)  # type: ignore[arg-type]
         pairs = sorted({(p.config.dim, p.config.size) for p in chosen(released, norm, "d")})
         for sweep in SWEEPS:
-            configs = list(_along(norm, sweep, pairs))
-            across = [getattr(config, VARIED[sweep]) for config in configs]
-            accuracy = [artificial.predicted(config) for config in configs]
-            curves[norm, sweep] = Curve(np.asarray(across), np.asarray(accuracy))
+            ends = SIZES[norm] if sweep == "constraint" else RANGES[sweep]
+            curves[norm, sweep] = curve(centre, sweep, ends, pairs)
     return Prediction(curves, released, cells)
 
 
 def chosen(released: Sequence[Released], norm: str, sweep: str) -> list[Released]:
     """The points of one panel."""
     return [point for point in released if (point.config.norm, point.sweep) == (norm, sweep)]
-
-
-def _along(norm: Any, sweep: str, pairs: Sequence[tuple[int, float]]) -> Iterator[ArtificialConfig]:
-    """Configs along a sweep; along d their sizes lie, in logarithms, between those of `pairs`."""
-    ends = SIZES[norm] if sweep == "constraint" else RANGES[sweep]
-    for value in np.geomspace(*ends, RESOLUTION):
-        varied: Any = {VARIED[sweep]: float(value) if sweep == "constraint" else round(value)}
-        if sweep == "d" and pairs:
-            size = np.interp(np.log(value), *np.log(pairs).T)
-            varied["epsilon"] = float(np.exp(size))
-        yield ArtificialConfig(norm=norm, **varied)
 
 
 def read_released(path: Path) -> list[Released]:
@@ -140,6 +107,17 @@ def read_released(path: Path) -> list[Released]:
         )
 
     return _read(path, point)
+
+
+def reference_folder() -> Path | None:
+    """The folder of released points that REFLFAP_REFERENCE names, if it does."""
+    named = os.environ.get("REFLFAP_REFERENCE")
+    return Path(named) if named else None
+
+
+def released_points(reference: Path | None) -> list[Released]:
+    """The released points of a folder of references, none without one."""
+    return read_released(reference / "artificial_uniform.csv") if reference else []
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -240,7 +218,6 @@ def _scatter(axes: Axes, cells: Sequence[Cell], attack: str) -> None:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) == 2 else style.RENDERED
-    reference = os.environ.get("REFLFAP_REFERENCE")
-    points = read_released(Path(reference) / "artificial_uniform.csv") if reference else []
+    points = released_points(reference_folder())
     picture = draw(compute(points, read_cells(style.RENDERED / "prediction_cells.csv")))
     print(*style.save(picture, folder / "prediction"), sep="\n")

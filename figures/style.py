@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
@@ -19,6 +20,7 @@ CLASSES: dict[int, dict[str, Any]] = {
     1: {"color": "#E69F00", "marker": "o", "label": "label +1"},
     -1: {"color": "#56B4E9", "marker": "^", "label": "label −1"},
 }
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#0072B2", "#FFFFFF", "#D55E00"])
 
 RENDERED = Path(__file__).parent / "rendered"
 

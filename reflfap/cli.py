@@ -13,6 +13,7 @@ import tyro
 import reflfap
 from reflfap import audit, audit_page, store
 from reflfap.cli_data import check_data, convert_data, fetch_data, list_data
+from reflfap.cli_figures import make_figures
 from reflfap.cli_run import (
     print_json,
     report,
@@ -126,6 +127,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("data", "fetch"): fetch_data,
     ("data", "check"): check_data,
     ("data", "convert"): convert_data,
+    ("figures",): make_figures,
     ("audit",): run_audit,
     ("list",): list_runs,
     ("show",): show_run,

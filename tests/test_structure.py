@@ -28,7 +28,7 @@ LAYERS = [
     {"reflfap.runs"},
     {"reflfap.sweep"},
     {"reflfap.cli_run", "reflfap.cli_data"},
-    {"reflfap.cli_sweep"},
+    {"reflfap.cli_sweep", "reflfap.cli_figures"},
     {"reflfap.cli"},
     {"reflfap.__main__"},
 ]

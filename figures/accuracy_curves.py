@@ -1,0 +1,211 @@
+"""The accuracy curves of E1: measured, predicted and released, along each sweep of a grid.
+
+One picture a norm and a distribution, one panel a sweep. The adversarial network learned perturbed
+noise only; its accuracy is on the natural data. Marks: means over seeds, each seed a dot, bars from
+the least to the most. The noise network, which learned the same noise without the perturbation, is
+the control. Line: (L4), without a fitted constant. Squares: points of the released code, if
+REFLFAP_REFERENCE names a folder with them.
+
+    python -m figures.accuracy_curves RESULTS [FOLDER]
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from figures import style
+from figures.prediction import Released
+from figures.sweeps import (
+    CONSTRAINTS,
+    DATA,
+    LABELS,
+    NORMS,
+    SWEEPS,
+    VARIED,
+    Cell,
+    Curve,
+    Point,
+    belongs,
+    curve,
+    find_centre,
+    sweep_points,
+)
+from reflfap.backend import HostArray
+from reflfap.config import ArtificialConfig
+
+MANY = 10  # seeds of a point from which single ones are no longer drawn
+LOOKS: dict[str, dict[str, Any]] = {
+    "adversarial": {"color": style.NETWORKS["adversarial"]["color"], "marker": "o"},
+    "noise": {"color": style.NETWORKS["noise"]["color"], "marker": "x"},
+}
+RELEASED: dict[str, Any] = {"color": "#000000", "marker": "s", "fillstyle": "none"}
+
+
+class Panel(NamedTuple):
+    """One sweep."""
+
+    points: Sequence[Point]
+    released: Sequence[Released]
+    curve: Curve | None  # None where there is nothing to compare it with
+
+
+class Curves(NamedTuple):
+    """One picture."""
+
+    centre: ArtificialConfig
+    panels: dict[str, Panel]  # by sweep
+
+
+class Match(NamedTuple):
+    """A point beside what it is compared with."""
+
+    point: Point
+    predicted: float
+    released: float | None
+
+    @property
+    def measured(self) -> float:
+        """The mean over seeds of the adversarial network."""
+        return float(self.point.accuracy().mean())
+
+
+def compute(
+    cells: Iterable[Cell], norm: str, data: str, released: Sequence[Released] = ()
+) -> Curves:
+    """The panels around the centre of the cells; InputError where there are none."""
+    cells = list(cells)
+    centre = find_centre(cells, norm, data)
+    panels = {}
+    for sweep in SWEEPS:
+        points = sweep_points(cells, centre, sweep)
+        others = [one for one in released if one.sweep == sweep and _comparable(one, centre)]
+        panels[sweep] = Panel(points, others, _between(centre, sweep, points, others))
+    return Curves(centre, panels)
+
+
+def _comparable(released: Released, centre: ArtificialConfig) -> bool:
+    """Whether a released point is on the sweep; it was trained by descent, in float32."""
+    same = replace(released.config, trainer=centre.trainer, dtype=centre.dtype)
+    return belongs(same, centre, released.sweep)
+
+
+def _between(
+    centre: ArtificialConfig, sweep: str, points: Sequence[Point], released: Sequence[Released]
+) -> Curve | None:
+    """(L4) between the least and the largest value of a panel."""
+    configs = [*(point.config for point in points), *(point.config for point in released)]
+    values = {getattr(config, VARIED[sweep]) for config in configs} - {0}
+    if len(values) < 2:
+        return None
+    pairs = sorted({(config.dim, config.size) for config in configs if config.size > 0})
+    return curve(centre, sweep, (min(values), max(values)), pairs if sweep == "d" else ())
+
+
+def matches(panel: Panel) -> list[Match]:
+    """Each point beside (L4), and beside the released point at the same sizes, if there is one."""
+    known = {_sizes(one.config): one.accuracy for one in panel.released}
+    return [
+        Match(point, point.predicted, known.get(_sizes(point.config))) for point in panel.points
+    ]
+
+
+def _sizes(config: ArtificialConfig) -> tuple[float, ...]:
+    return config.dim, config.n, config.n_adv, config.size
+
+
+def differences(panels: Iterable[Panel], to: str) -> HostArray:
+    """Measured minus "predicted" or "released", of all points of the panels that have both."""
+    both = ((one.measured, getattr(one, to)) for panel in panels for one in matches(panel))
+    return np.asarray([measured - other for measured, other in both if other is not None])
+
+
+def draw(data: Curves) -> Figure:
+    """A row of four panels, at the width of two columns."""
+    with plt.rc_context(style.RC):
+        figure, row = plt.subplots(
+            1, len(SWEEPS), figsize=(7, 2.5), sharey=True, layout="constrained"
+        )
+        names = LABELS | {"constraint": CONSTRAINTS[data.centre.norm]}
+        for (sweep, panel), axes in zip(data.panels.items(), row, strict=True):
+            _panel(axes, panel)
+            axes.set_xlabel(names[sweep])
+        low = min(float(axes.dataLim.ymin) for axes in row)
+        row[0].set(ylabel="accuracy on natural data", ylim=(min(0.45, low - 0.02), 1.015))
+        entries = {
+            name: line
+            for axes in row
+            for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4)
+        figure.suptitle(_title(data), size=style.RC["axes.titlesize"])
+    return figure
+
+
+def _title(data: Curves) -> str:
+    centre = data.centre
+    counts = {len(point.cells) for panel in data.panels.values() for point in panel.points}
+    seeds = "–".join(str(count) for count in sorted({min(counts), max(counts)}))
+    size = "$d_\\delta/d$" if centre.norm == "l0" else "$\\epsilon$"
+    return (
+        f"{NORMS[centre.norm]}, {DATA[centre.data]}; where not varied $d$ = {centre.dim}, "
+        f"$N$ = {centre.n}, $N_{{adv}}$ = {centre.n_adv}, {size} = {centre.size:.3g}; "
+        f"{seeds} seed{'' if counts == {1} else 's'} a point"
+    )
+
+
+def _panel(axes: Axes, panel: Panel) -> None:
+    axes.axhline(0.5, color="#999999", linewidth=0.8, linestyle=":")
+    if panel.curve is not None:
+        axes.plot(*panel.curve, color="black", linewidth=1.0, label="predicted, (L4)")
+    for network, look in LOOKS.items():
+        _measured(axes, panel.points, network, look)
+    if panel.released:
+        across = [getattr(one.config, VARIED[one.sweep]) for one in panel.released]
+        accuracy = [one.accuracy for one in panel.released]
+        marks = RELEASED | {"markersize": 6, "markeredgewidth": 0.7, "clip_on": False}
+        axes.plot(across, accuracy, linestyle="", label="released code", **marks)
+    if not panel.points:
+        axes.text(0.5, 0.3, "no cells yet", transform=axes.transAxes, ha="center")
+    axes.set_xscale("log")
+    decades = np.ptp(np.log10(axes.get_xlim()))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades > 1.5 else (1, 2, 5), numticks=9))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _measured(axes: Axes, points: Sequence[Point], network: str, look: dict[str, Any]) -> None:
+    """Means, with bars over all seeds and a dot for each."""
+    if not points:
+        return
+    accuracy = [point.accuracy(network) for point in points]
+    across = np.asarray([point.value for point in points])
+    mean = np.asarray([one.mean() for one in accuracy])
+    ends = np.asarray([(one.min(), one.max()) for one in accuracy]).T
+    marks = look | {"markersize": 3.5, "linestyle": "", "linewidth": 0.8, "clip_on": False}
+    axes.errorbar(across, mean, np.abs(ends - mean), label=f"{network} network", **marks)
+    for value, single in zip(across, accuracy, strict=True):
+        if 1 < len(single) < MANY:
+            axes.plot(np.full(len(single), value), single, ".", color=look["color"], markersize=1.5)
+
+
+def save(
+    cells: Iterable[Cell], norm: str, data: str, folder: Path, released: Sequence[Released] = ()
+) -> list[Path]:
+    """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
+    figure = draw(compute(cells, norm, data, released))
+    paths = style.save(figure, folder / f"accuracy_{norm}_{data}")
+    plt.close(figure)
+    return paths
+
+
+if __name__ == "__main__":
+    from figures import registry  # which imports this module
+
+    registry.main("accuracy_curves")

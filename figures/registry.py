@@ -1,0 +1,178 @@
+"""All figures: what each needs, and how to make it.
+
+Three kinds: those that compute what they show, those of one run, and those of a grid of E1, one
+picture for each norm and distribution. What cannot be made is said with its reason, and never stops
+the others.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+
+from figures import (
+    accuracy_curves,
+    decision_boundaries,
+    decision_grid,
+    decision_map,
+    gallery,
+    image_rows,
+    prediction,
+    style,
+)
+from figures.sweeps import PAIRS, Cell, complete_cells
+from reflfap.checks import choice
+from reflfap.config import ArtificialConfig, ImagesConfig, canonical_json
+from reflfap.errors import ReflfapError, StoreError, refuse
+from reflfap.runs import WHOLE, two_classes
+from reflfap.store import list_results, open_result
+
+
+class Sources:
+    """What figures are drawn from, read when it is first asked for."""
+
+    def __init__(self, results: Path, reference: Path | None = None) -> None:
+        self.results = results
+        self.reference = reference
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The complete cells of E1."""
+        return complete_cells(self.results)
+
+    @cached_property
+    def released(self) -> list[prediction.Released]:
+        """The released points, none without a reference."""
+        return prediction.released_points(self.reference)
+
+
+Draw = Callable[[Sources, Path], Sequence[Path]]
+
+
+class Entry(NamedTuple):
+    """A figure: what it needs, and how to draw its pictures, by their names."""
+
+    needs: str
+    pictures: dict[str, Draw]
+
+
+class Outcome(NamedTuple):
+    """One picture: where it is, or why it is missing."""
+
+    name: str
+    paths: Sequence[Path]
+    missing: str = ""
+
+
+def _alone(name: str) -> Entry:
+    """A figure that computes what it shows."""
+
+    def draw(_: Sources, folder: Path) -> list[Path]:
+        module = importlib.import_module(f"figures.{name}")
+        return _save(module.draw(module.compute()), folder / name)
+
+    return Entry("nothing; it computes what it shows", {name: draw})
+
+
+def _predicted(sources: Sources, folder: Path) -> list[Path]:
+    cells = prediction.read_cells(style.RENDERED / "prediction_cells.csv")
+    picture = prediction.draw(prediction.compute(sources.released, cells))
+    return _save(picture, folder / "prediction")
+
+
+def _save(picture: Any, stem: Path) -> list[Path]:
+    paths = style.save(picture, stem)
+    plt.close(picture)
+    return paths
+
+
+def _map_of_a_run(sources: Sources, folder: Path) -> list[Path]:
+    """Of the paper's default cell, or else of the largest."""
+    if not sources.cells:
+        refuse("results", "a complete cell of E1", "none", "run `reflfap run artificial`")
+
+    def rank(cell: Cell) -> tuple[Any, ...]:
+        config = cell.config
+        size = config.dim * (config.n + config.n_adv)
+        return config == ArtificialConfig(), size, -config.seed, canonical_json(config)
+
+    with open_result(max(sources.cells, key=rank).path) as result:
+        return decision_map.save(result, folder)
+
+
+def _rows_of_a_run(sources: Sources, folder: Path) -> list[Path]:
+    """Of the whole run on images with most perturbed samples."""
+    runs = [
+        (run.config.n_adv, canonical_json(run.config), run.path)
+        for run in list_results(sources.results)
+        if run.status == "complete" and isinstance(run.config, ImagesConfig)
+    ]
+    for *_, path in sorted(runs, reverse=True):
+        with open_result(path) as result:
+            if set(WHOLE) <= set(result.names()):
+                data = two_classes(result.config_of(ImagesConfig), None)
+                return image_rows.save(result, data, folder)
+    refuse("results", "a whole run on images", "none", "run `reflfap run images`")
+
+
+def _of_a_grid(stem: str, save: Callable[..., Sequence[Path]], released: bool = False) -> Entry:
+    """A figure of which there is one for each norm and distribution."""
+
+    def draw(sources: Sources, folder: Path, norm: str, data: str) -> Sequence[Path]:
+        more = (sources.released,) if released else ()
+        return save(sources.cells, norm, data, folder, *more)
+
+    pictures: dict[str, Draw] = {
+        f"{stem}_{norm}_{data}": partial(draw, norm=norm, data=data) for norm, data in PAIRS
+    }
+    return Entry("cells of E1, from `reflfap sweep artificial`", pictures)
+
+
+FIGURES: dict[str, Entry] = {
+    "multiplier_bounds": _alone("multiplier_bounds"),
+    "path_to_the_limit": _alone("path_to_the_limit"),
+    "two_effects": _alone("two_effects"),
+    "prediction": Entry("nothing; shows released points if given", {"prediction": _predicted}),
+    "decision_map": Entry("a cell of E1", {"decision_map": _map_of_a_run}),
+    "image_rows": Entry("a run of `reflfap run images`", {"image_rows": _rows_of_a_run}),
+    "accuracy_curves": _of_a_grid("accuracy", accuracy_curves.save, released=True),
+    "decision_boundaries": _of_a_grid("boundaries", decision_boundaries.save),
+    "decision_grid": _of_a_grid("decision_grid", decision_grid.save),
+    "gallery": _of_a_grid("gallery", gallery.save),
+}
+
+
+def make_all(
+    results: Path, folder: Path, reference: Path | None = None, names: Sequence[str] = ()
+) -> Iterator[Outcome]:
+    """Make the figures called `names`, or all, into `folder`; InputError for an unknown name."""
+    for name in names:
+        choice("figure", name, FIGURES)
+    _create(folder)
+    sources = Sources(results, reference)
+    for name in names or FIGURES:
+        for picture, draw in FIGURES[name].pictures.items():
+            try:
+                yield Outcome(picture, draw(sources, folder))
+            except ReflfapError as error:
+                yield Outcome(picture, (), str(error))
+
+
+def _create(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be created ({error}); choose another folder") from error
+
+
+def main(name: str) -> None:
+    """The command line of one module: RESULTS [FOLDER]."""
+    if len(sys.argv) not in (2, 3):
+        sys.exit(f"usage: python -m figures.{name} RESULTS [FOLDER]")
+    folder = Path(sys.argv[2]) if len(sys.argv) == 3 else style.RENDERED
+    for outcome in make_all(Path(sys.argv[1]), folder, prediction.reference_folder(), [name]):
+        print(*(outcome.paths or (f"{outcome.name}: {outcome.missing}",)), sep="\n")
