@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 
+from data_loaders.registry import DATA_SETS
 from figures import (
     accuracy_curves,
     decision_boundaries,
@@ -21,6 +22,7 @@ from figures import (
     decision_map,
     gallery,
     image_rows,
+    pairs,
     prediction,
     style,
 )
@@ -119,6 +121,17 @@ def _rows_of_a_run(sources: Sources, folder: Path) -> list[Path]:
     refuse("results", "a whole run on images", "none", "run `reflfap run images`")
 
 
+def _pairs_of(dataset: str) -> Draw:
+    def draw(sources: Sources, folder: Path) -> list[Path]:
+        found = pairs.complete_pairs(sources.results).get(dataset)
+        if not found:
+            remedy = f"run `reflfap sweep images --preset pairs-{dataset}`"
+            refuse("results", f"pairs of classes of {dataset}", "none", remedy)
+        return _save(pairs.draw(dataset, found), folder / f"pairs_{dataset}")
+
+    return draw
+
+
 def _of_a_grid(stem: str, save: Callable[..., Sequence[Path]], released: bool = False) -> Entry:
     """A figure of which there is one for each norm and distribution."""
 
@@ -143,6 +156,10 @@ FIGURES: dict[str, Entry] = {
     "decision_boundaries": _of_a_grid("boundaries", decision_boundaries.save),
     "decision_grid": _of_a_grid("decision_grid", decision_grid.save),
     "gallery": _of_a_grid("gallery", gallery.save),
+    "pairs": Entry(
+        "cells of E3, from `reflfap sweep images`",
+        {f"pairs_{dataset}": _pairs_of(dataset) for dataset in DATA_SETS},
+    ),
 }
 
 
