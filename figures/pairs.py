@@ -180,9 +180,9 @@ def _summary(pairs: Sequence[Pair]) -> Iterator[str]:
                 np.asarray([pair.metrics[name] for pair in some]) for name in KEPT[:3]
             )
             as_good = int(np.sum(got >= standard - AS_GOOD))
-            row = (scenario, f"{size:g}", f"{standard.mean():.3f}", f"{noise.mean():.3f}")
-            row += (f"{got.mean():.3f}", f"{got.min():.3f}", f"{got.max():.3f}")
-            row += (f"{as_good} of {len(got)}", str(int(np.sum(got < 0.5))))
+            row = [scenario, f"{size:g}", f"{standard.mean():.3f}", f"{noise.mean():.3f}"]
+            row += [f"{got.mean():.3f}", f"{got.min():.3f}", f"{got.max():.3f}"]
+            row += [f"{as_good} of {len(got)}", str(int(np.sum(got < 0.5)))]
             yield f"| {' | '.join(row)} |"
 
 

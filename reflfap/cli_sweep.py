@@ -111,13 +111,8 @@ def _sweep(kind: type[CellConfig], options: SweepOptions) -> None:
     table.write_list(options.out, name, configs)
     executor, workers, threads = _executor(options)
     place = Place(options.out.resolve(), _data_dir(options), options.device, threads)
-    bars = Bars()
-    try:
-        with _orderly_end(executor):
-            found = engine.run(tasks, place, executor, workers, _memory(options), bars)
-    finally:
-        bars.end()
-        executor.shutdown()
+    with _orderly_end(executor):
+        found = engine.run(tasks, place, executor, workers, _memory(options), Bars())
     if options.json:
         cells = {"cells": len(configs), "computed": len(found.done), "failed": found.failed}
         print_json({"sweep": name, **cells})
@@ -178,17 +173,23 @@ def _data_dir(options: SweepOptions) -> Path | None:
 @contextlib.contextmanager
 def _orderly_end(executor: AnyExecutor) -> Iterator[None]:
     """On Ctrl-C or SIGTERM let workers keep the state of the step under way; twice: end at once."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):  # workers end when they miss this process
+        for number in before:  # workers end when they miss this process
             signal.signal(number, lambda *_: os._exit(130))
-        say("stopping after the steps under way; once more to stop at once")
+        if not isinstance(executor, InProcess):  # which has said so and stopped already
+            say("stopping after the steps under way; once more to stop at once")
         executor.interrupt()
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        executor.shutdown()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _list(tasks: Sequence[Task], as_json: bool) -> None:

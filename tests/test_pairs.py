@@ -72,8 +72,7 @@ def test_page_table_and_pictures(results, tmp_path):
     assert float(words[4]) == pytest.approx(got.mean(), abs=6e-4)
     assert words[7:] == [f"{np.sum(got >= 0.88)} of 45", str(np.sum(got < 0.5))]
     assert "| T-shirt/top, Trouser | 0.900 | – |" in text
-    assert pairs.write(results, tmp_path / "p.md", tmp_path) == paths
-    assert (tmp_path / "p.md").read_text() == text
+    assert pairs.page(pairs.complete_pairs(results), ".", "What we read.") == text
 
 
 def test_nothing_to_show(tmp_path):

@@ -1,5 +1,6 @@
 """The engine: one table whatever computes it, and whatever dies, fails or waits on the way."""
 
+import os
 import random
 import re
 import signal
@@ -129,6 +130,24 @@ def test_a_killed_worker_costs_one_cell(tmp_path, dying_work):
     assert found.failed.keys() == given_up
     assert all(f"{engine.TRIES} workers died" in error for error in found.failed.values())
     assert set(found.done) == {plan.identity(one) for one in cells} - given_up
+
+
+def test_a_worker_told_to_end_costs_one_cell(tmp_path):
+    """SIGTERM to one worker: it gives up its task, which is handed out again."""
+    config = cell(trainer="gd", epochs=8_000)
+
+    def terminate():
+        wait_until(lambda: list(tmp_path.glob("parts/*.lock")))
+        time.sleep(0.2)
+        os.kill(int(next(tmp_path.glob("parts/*.lock")).read_text()), signal.SIGTERM)
+
+    thread = threading.Thread(target=terminate)
+    with Processes(1) as executor:
+        thread.start()
+        found = sweep(tmp_path, [config], executor)
+    thread.join()
+    assert found.done == (plan.identity(config),)
+    assert not found.failed
 
 
 def test_memory_is_kept(tmp_path):

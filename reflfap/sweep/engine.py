@@ -7,7 +7,7 @@ again later.
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +80,13 @@ class _Engine:
     def run(self, executor: Executor, workers: int, memory: float) -> Summary:
         total = int(sum(task.flops for task in self.waiting) / GB)
         self.monitor.begin("sweep", total, "Gflop")
+        try:
+            self._loop(executor, workers, memory)
+        finally:
+            self.monitor.end()
+        return Summary(tuple(self.done), self.failed)
+
+    def _loop(self, executor: Executor, workers: int, memory: float) -> None:
         while self.waiting or self.running:
             while len(self.running) < workers and (task := self._next(memory)) is not None:
                 self.waiting.remove(task)
@@ -90,8 +97,6 @@ class _Engine:
             timeout = BUSY_SECONDS if self.busy_until else None
             for future in wait(self.running, timeout, FIRST_COMPLETED).done:
                 self._finish(self.running.pop(future), future)
-        self.monitor.end()
-        return Summary(tuple(self.done), self.failed)
 
     def _next(self, memory: float) -> Task | None:
         """The first task whose networks are there and that has room; None: nothing can start."""
@@ -108,10 +113,13 @@ class _Engine:
     def _finish(self, task: Task, future: Future[Outcome]) -> None:
         """Take note of a task's end, whatever it was."""
         try:
-            outcome = future.result()
-        except Exception as error:  # work() returns what fails; so a worker was lost
+            error = future.exception()
+        except CancelledError as cancelled:
+            error = cancelled
+        if error is not None:  # work() returns what fails; so a worker was lost, or told to end
             self._worker_lost(task, f"{type(error).__name__}: {error}")
             return
+        outcome = future.result()
         self.done += outcome.done if task.network is None else ()
         if task.network is None:
             self.failed |= dict(outcome.failed)

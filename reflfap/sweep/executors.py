@@ -68,7 +68,7 @@ class Processes(Executor):
         return future
 
     def _give_back(self, pool: ProcessPoolExecutor, done: Future[Any]) -> None:
-        if isinstance(done.exception(), BrokenExecutor):
+        if not done.cancelled() and isinstance(done.exception(), BrokenExecutor):
             pool.shutdown(wait=False)
             pool = self._pool()
         self._idle.put(pool)
