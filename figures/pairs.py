@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from data_loaders.registry import DATA_SETS
 from figures import style
@@ -32,8 +33,10 @@ from reflfap.store import list_results
 from reflfap.sweep import grid
 
 COMMAND = "python -m figures.pairs RESULTS FILE.md"
-KEPT = ("acc_standard_test", "acc_noise_test", "acc_adversarial_test", "attack_success")
-KEPT += ("alignment_test",)
+KEPT = (
+    *("acc_standard_test", "acc_noise_test", "acc_adversarial_test"),
+    *("attack_success", "alignment_test"),
+)
 AS_GOOD = 0.02  # of the attacked network's accuracy: learned
 
 
@@ -109,7 +112,7 @@ def draw(dataset: str, pairs: Sequence[Pair]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, dataset: str, pairs: Sequence[Pair]) -> object:
+def _panel(axes: Axes, dataset: str, pairs: Sequence[Pair]) -> AxesImage:
     """The square of one scenario and size, with its mean."""
     square = matrix(pairs)
     image = axes.imshow(square, vmin=0, vmax=1, cmap="viridis")
