@@ -305,6 +305,31 @@ def test_a_step_that_cannot_meet_its_tolerance_is_reported(monkeypatch):
         flow(*raw_images(), EXP, time=1e3)
 
 
+def test_a_step_that_cannot_be_solved_is_cut(monkeypatch):
+    """Natural images with random labels: Newton's method may fail at a long step, not at a short.
+
+    Refusing all steps above a length leaves the course what it is; refusing all steps ends it.
+    """
+    problem = make_problem(15, dim=20, n=8)
+    expected = flow(*problem, EXP, time=100.0, tolerance=0.01)
+    solve = frozen.implicit_step
+    longest = 0.1 * max(expected.trace.step)
+
+    def refusing(loss, M, y, q, c, tolerance):
+        if c * 8 > longest:
+            raise ConvergenceError("implicit step: too long")
+        return solve(loss, M, y, q, c, tolerance)
+
+    monkeypatch.setattr("reflfap.training.flow.implicit_step", refusing)
+    got = flow(*problem, EXP, time=100.0, tolerance=0.01)
+    assert max(got.trace.step[:-1]) <= longest
+    assert got.trace.time[-1] == 100.0
+    assert got.q == pytest.approx(expected.q, abs=0.05)
+    longest = 0.0
+    with pytest.raises(ConvergenceError, match=r"got \(implicit step: too long\) at t = 0 "):
+        flow(*problem, EXP, time=100.0)
+
+
 def test_an_overflowing_start_is_reported():
     net, x, y = make_problem(14)
     bad = net._replace(W=np.full_like(net.W, 1e308))

@@ -124,25 +124,30 @@ def _advance(
     run: "_Flow", state: State, h: float, time: float, tolerance: float
 ) -> tuple[State, float, Row]:
     """One accepted step from `state`, the next step's length, and the trace of this one."""
-    newton, flops = 0, 0.0
+    newton, flops, failure = 0, 0.0, ""
     for _ in range(1 + MOST_REJECTIONS):
-        last = h >= time - state.t
-        tried = run.attempt(state, time - state.t if last else h, tolerance)
+        length = min(h, time - state.t)
+        try:
+            tried = run.attempt(state, length, tolerance)
+        except ConvergenceError as error:
+            # rounding of products with c M hides the solution of so long a step
+            failure, h = f"({error})", 0.1 * length
+            continue
         newton, flops = newton + tried.newton, flops + tried.flops
         change = abs(tried.state.log_loss - state.log_loss)
-        used = tried.state.t - state.t
         # both schemes' estimates are of second order in h
         factor = 0.9 * math.sqrt(tolerance / max(tried.error, 1e-12 * tolerance))
         factor = min(GROWTH, factor, MOST_LOG_LOSS / max(change, 1e-12))
         if tried.error <= tolerance and change <= 1.5 * MOST_LOG_LOSS:
-            end = tried.state._replace(t=time) if last else tried.state
+            end = tried.state._replace(t=time) if h >= time - state.t else tried.state
             turned = run.sign_changes(state, end)
-            row = (state.t, math.exp(state.log_loss), used, turned, float(newton), flops)
-            return end, used * factor, row
-        h = used * max(0.1, min(0.7, factor)) if math.isfinite(factor) else 0.1 * used
+            row = (state.t, math.exp(state.log_loss), length, turned, float(newton), flops)
+            return end, length * factor, row
+        failure = f"{tried.error:.3g}"
+        h = length * (max(0.1, min(0.7, factor)) if math.isfinite(factor) else 0.1)
     raise ConvergenceError(
-        f"flow: expected an error of at most {tolerance:g}, got {tried.error:.3g} at t = "
-        f"{state.t:.6g} with the step cut to {h:.3g}; use float64, or a larger tolerance"
+        f"flow: expected an error of at most {tolerance:g}, got {failure} at t = {state.t:.6g} "
+        f"with the step cut to {h:.3g}; use float64, or a larger tolerance"
     )
 
 
