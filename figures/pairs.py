@@ -105,7 +105,8 @@ def draw(dataset: str, pairs: Sequence[Pair]) -> Figure:
         for size, line in zip(sizes, panels, strict=True):
             for scenario, axes in zip(SCENARIOS, line, strict=True):
                 image = _panel(axes, dataset, chosen(pairs, scenario, size))
-                axes.set_title(f"{scenario}, ε = {size:g}\n{axes.get_title()}", loc="left")
+                name = f"{scenario}, ε = {size:g}"
+                axes.set_title(f"{name}\n{axes.get_title(loc='left')}", loc="left")
         bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=30)
         bar.set_label("accuracy on clean test images")
         figure.suptitle(DATA_SETS[dataset].title.partition(",")[0], size=8)
@@ -122,7 +123,7 @@ def _panel(axes: Axes, dataset: str, pairs: Sequence[Pair]) -> AxesImage:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     shown = np.asarray([pair.metrics["acc_adversarial_test"] for pair in pairs])
-    axes.set_title(f"mean {shown.mean():.2f}" if len(shown) else "no cells")
+    axes.set_title(f"mean {shown.mean():.2f}" if len(shown) else "no cells", loc="left")
     return image
 
 
@@ -137,6 +138,8 @@ def table(found: dict[str, list[Pair]]) -> str:
             c = pair.config
             values = (c.scenario, c.size, c.n, c.n_adv, c.hidden, c.seed)
             numbers = [f"{pair.metrics[name]:.4f}" for name in KEPT]
+            threshold = pair.metrics.get("flip_threshold")  # of flipped labels only
+            numbers.append("" if threshold is None else f"{threshold:.4f}")
             writer.writerow((dataset, *c.classes, *values, *numbers))
     return text.getvalue()
 
@@ -158,7 +161,8 @@ def page(found: dict[str, list[Pair]], pictures: str, reading: str) -> str:
             f"![{title}](" + f"{pictures}/pairs_{dataset}.png)",
             f"{len(pairs)} cells: N = {config.n}, N_adv = {config.n_adv} noise images or {natural} "
             f"natural ones, m = {config.hidden}, L2 sizes {sizes} on pixels in [-1, 1], "
-            f"seed {config.seed}. Accuracies on the clean test images of both classes.",
+            f"seed {config.seed}. Accuracies on the clean test images of both classes. Flip "
+            f"threshold: the size from which (L2) says that flipped labels teach the truth.",
             "\n".join(_summary(pairs)),
             "<details><summary>Every pair</summary>",
             "\n".join(_every(dataset, pairs)),
@@ -193,15 +197,18 @@ def _every(dataset: str, pairs: Sequence[Pair]) -> Iterator[str]:
     """One row a pair of classes: the attacked network, then the perturbed samples' network."""
     columns = [(scenario, size) for size in sizes_of(pairs) for scenario in SCENARIOS]
     heads = [f"{scenario}, {size:g}" for scenario, size in columns]
-    yield f"| classes | attacked | {' | '.join(heads)} |"
-    yield "|---" * (2 + len(columns)) + "|"
+    yield f"| classes | attacked | {' | '.join(heads)} | flip threshold |"
+    yield "|---" * (3 + len(columns)) + "|"
     names = DATA_SETS[dataset].class_names
     by_panel = [{pair.classes: pair for pair in chosen(pairs, *column)} for column in columns]
     for first, second in sorted({pair.classes for pair in pairs}):
         some = [panel.get((first, second)) for panel in by_panel]
         standard = next(pair.metrics["acc_standard_test"] for pair in some if pair is not None)
+        flips = [p.metrics["flip_threshold"] for p in some if p and "flip_threshold" in p.metrics]
+        flip = f"{flips[0]:.2f}" if flips else "–"
         got = ["–" if p is None else f"{p.metrics['acc_adversarial_test']:.3f}" for p in some]
-        yield f"| {names[first]}, {names[second]} | {standard:.3f} | {' | '.join(got)} |"
+        pair = f"{names[first]}, {names[second]}"
+        yield f"| {pair} | {standard:.3f} | {' | '.join(got)} | {flip} |"
 
 
 def write(results: Path, file: Path, folder: Path = style.RENDERED) -> list[Path]:

@@ -69,6 +69,20 @@ def test_labels_follow_the_order_of_classes():
     assert np.array_equal(one.y, -other.y)
 
 
+def test_flipped_labels_have_a_threshold():
+    """Far below the size that (L2) asks for flipped labels teach the lie, far beyond the truth."""
+    one = config(scenario="natural-flipped", epsilon=0.0, epochs=1000)
+    data = two_classes(one, None)
+    metrics = images.run(one, data).metrics
+    threshold = metrics["flip_threshold"]
+    assert threshold > 0
+    assert metrics["acc_adversarial_test"] < 0.2
+    far = images.run(replace(one, epsilon=8 * threshold), data).metrics
+    assert far["flip_threshold"] == threshold
+    assert far["acc_adversarial_test"] > 0.8
+    assert "flip_threshold" not in images.run(config(), data).metrics
+
+
 def test_centring():
     """The mean of the natural samples is taken from all, and nothing else changes."""
     data = two_classes(config(), None)
@@ -84,7 +98,7 @@ def test_centring():
 @pytest.mark.parametrize("centre", [False, True])
 def test_cells_share_networks(scenario, centre):
     """The networks of a cell trained alone, from the config that all such cells have in common."""
-    one = config(scenario=scenario, centre=centre)
+    one = config(scenario=scenario, centre=centre, epochs=100)
     data = two_classes(one, None)
     cell = images.run(one, data)
     for name, change in (("standard", {"n_adv": 9, "scenario": "noise"}), ("noise", {"n": 90})):

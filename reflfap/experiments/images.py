@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_loaders import artificial
-from reflfap.backend import HostArray, Namespace, asarray, namespace, to_host
+from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, to_host
 from reflfap.config import ImagesConfig
 from reflfap.errors import refuse
 from reflfap.experiments.cell import (
@@ -57,7 +57,8 @@ def run(
 ) -> Cell:
     """One cell: accuracies acc_* on the natural samples, acc_*_test on the clean test images.
 
-    `alignment_test` is the fraction of test images that meet (L3), with effective multipliers.
+    `alignment_test` is the fraction of test images that meet (L3), with effective multipliers;
+    `flip_threshold`, of flipped labels, the L2 size from which (L2) says that they teach the truth.
     `given` and memory: see `cell.learn`; the test images on top.
     Checked by test_images.py::test_the_phenomenon and ::test_given_parts_are_those_computed.
     """
@@ -68,7 +69,7 @@ def run(
         **accuracies(learned, samples.natural),
         **accuracies(learned, samples.test, "_test"),
         **own_metrics(learned),
-        **_alignment(learned, samples),
+        **_alignment(config, learned, samples),
     }
     return learned.cell(metrics)
 
@@ -124,9 +125,15 @@ def normal(trained: Trained, samples: Labelled) -> HostArray | None:
     """(d,) the normal b (T5) by effective multipliers, on the host; None if training kept no C."""
     if trained.C is None:
         return None
+    return to_host(_normal(trained, samples)[0])
+
+
+def _normal(trained: Trained, samples: Labelled) -> tuple[Array, Array]:
+    """b (d,) and the effective multipliers (N,) it is made of, on the device of the training."""
     xp = namespace(trained.C)
     x, y = (asarray(part, xp) for part in samples)
-    return to_host(boundary.normal(x, y, kkt.effective_multipliers(trained.net, trained.C, y)))
+    lam = kkt.effective_multipliers(trained.net, trained.C, y)
+    return boundary.normal(x, y, lam), lam
 
 
 def _source(config: ImagesConfig, images: Images, order: HostArray) -> Labelled:
@@ -149,15 +156,19 @@ def _floats(part: Labelled, rows: HostArray | slice, dtype: str) -> Labelled:
     return Labelled(x, (1 - 2 * part.y[rows]).astype(dtype))
 
 
-def _alignment(learned: Learned, samples: Samples) -> dict[str, float]:
-    """(L3) on the test images, by effective multipliers; nothing if a training kept no C."""
-    adversarial = learned.trained["adversarial"]
-    b = normal(learned.trained["standard"], samples.natural)
-    if b is None or adversarial.C is None:
+def _alignment(config: ImagesConfig, learned: Learned, samples: Samples) -> dict[str, float]:
+    """(L3) on the test images, by effective multipliers, and for flipped labels the size that (L2)
+    asks for; nothing if a training kept no C."""
+    standard, adversarial = (learned.trained[name] for name in ("standard", "adversarial"))
+    if standard.C is None or adversarial.C is None:
         return {}
     xp = namespace(learned.target)
+    b, lam = _normal(standard, samples.natural)
+    found = {}
+    if config.scenario == "natural-flipped":
+        found["flip_threshold"] = learning.flipped_threshold(b, lam)
     source, z = (asarray(part.x, xp) for part in (samples.source, samples.test))
     lam = kkt.effective_multipliers(adversarial.net, adversarial.C, learned.target)
     parts = learning.effects(source, learned.perturbed.x - source, learned.target, lam, z)
-    holds = learning.aligned(parts, boundary.boundary_function(asarray(b, xp), z))
-    return {"alignment_test": float(xp.mean(xp.astype(holds, xp.float64)))}
+    holds = learning.aligned(parts, boundary.boundary_function(b, z))
+    return {"alignment_test": float(xp.mean(xp.astype(holds, xp.float64)))} | found
