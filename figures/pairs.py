@@ -117,7 +117,7 @@ def _panel(axes: Axes, dataset: str, pairs: Sequence[Pair]) -> AxesImage:
     """The square of one scenario and size, with its mean."""
     square = matrix(pairs)
     image = axes.imshow(square, vmin=0, vmax=1, cmap="viridis")
-    names = [name[:7] for name in DATA_SETS[dataset].class_names]
+    names = DATA_SETS[dataset].class_names
     axes.set_xticks(range(10), names, rotation=90)
     axes.set_yticks(range(10), names)
     axes.tick_params(length=0)
@@ -132,7 +132,7 @@ def table(found: dict[str, list[Pair]]) -> str:
     text = io.StringIO()
     fields = ("dataset", "first", "second", "scenario", "epsilon", "n", "n_adv", "hidden", "seed")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*fields, *KEPT))
+    writer.writerow((*fields, *KEPT, "flip_threshold"))
     for dataset, pairs in found.items():
         for pair in pairs:
             c = pair.config

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -30,6 +31,8 @@ def results(tmp_path_factory):
         number = first / 10 + second / 100 + (config.size > 5) / 1000
         metrics = dict.fromkeys(pairs.KEPT, 0.9)
         metrics["acc_adversarial_test"] = number * (SCENARIOS.index(config.scenario) + 1) / 3
+        if config.scenario == "natural-flipped":
+            metrics["flip_threshold"] = 2.5
         text = canonical_json(config)
         write(folder_for(out, "images", text), text, ABOUT, metrics, {})
     return out
@@ -63,6 +66,10 @@ def test_page_table_and_pictures(results, tmp_path):
     with open(tmp_path / "pairs.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["dataset"] == "embedded"]
     assert len(rows) == 269
+    assert None not in rows[0]  # as many names as values
+    for row in rows:
+        flips = row["scenario"] == "natural-flipped"
+        assert row["flip_threshold"] == ("2.5000" if flips else "")
     text = (tmp_path / "p.md").read_text()
     assert "What we read." in text
     last = [row for row in rows if row["scenario"] == SCENARIOS[-1] and float(row["epsilon"]) > 5]
@@ -71,7 +78,7 @@ def test_page_table_and_pictures(results, tmp_path):
     words = [word.strip() for word in line.strip("|").split("|")]
     assert float(words[4]) == pytest.approx(got.mean(), abs=6e-4)
     assert words[7:] == [f"{np.sum(got >= 0.88)} of 45", str(np.sum(got < 0.5))]
-    assert "| T-shirt/top, Trouser | 0.900 | – |" in text
+    assert re.search(r"\| T-shirt/top, Trouser \| 0.900 \| – \|.*\| 2.50 \|", text)
     assert pairs.page(pairs.complete_pairs(results), ".", "What we read.") == text
 
 
