@@ -21,7 +21,6 @@ from reflfap.errors import DamagedFileError, StoreError
 
 SEAL_BYTES = 512
 FORMAT = b"reflfap sealed HDF5 1"
-_BLOCK = 2**22
 
 
 @contextlib.contextmanager
@@ -233,10 +232,7 @@ def _seal(raw: Any) -> None:
 
 def _digest(raw: Any) -> bytes:
     """Hexadecimal SHA-256 of the rest of the file."""
-    sha = hashlib.sha256()
-    while block := raw.read(_BLOCK):
-        sha.update(block)
-    return sha.hexdigest().encode()
+    return hashlib.file_digest(raw, "sha256").hexdigest().encode()
 
 
 def _sync_folder(folder: Path) -> None:
