@@ -10,38 +10,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data_loaders import images, registry
 from data_loaders.archives import damaged
 from data_loaders.chunked import AGAIN, read_rows, write_rows
-from data_loaders.images import ImageSet
+from data_loaders.image_set import ImageSet
 from reflfap import checks
 from reflfap.errors import refuse
 from reflfap.files import plain_dataset, read_sealed, write_sealed
 
 LARGEST = 2**32  # bytes of an array that is read: CIFAR-10 as float32 has 0.6 GB
-
-
-def convert(name: str, split: str = "train", folder: Path | None = None) -> Path:
-    """Read an image set and write it to folder/name/split.h5; the path.
-
-    Raises as `images.load` does, and StoreError if the file cannot be written.
-    Checked by test_converted.py::test_a_converted_set_is_the_set.
-    """
-    found = images.load(name, split, folder)
-    path = registry.place(name, folder) / f"{split}.h5"
-    write_images(path, found)
-    return path
-
-
-def load_converted(name: str, split: str = "train", folder: Path | None = None) -> ImageSet:
-    """What `convert` wrote. Costs one pass over the file for its seal, and the decompression.
-
-    Checked by test_converted.py::test_a_converted_set_is_the_set.
-    """
-    path = registry.place(name, folder) / f"{split}.h5"
-    if not path.is_file():
-        refuse("data", str(path), "no such file", f"run `reflfap data convert {name}`")
-    return read_images(path)
 
 
 def write_images(path: Path, found: ImageSet) -> None:
@@ -91,7 +67,7 @@ def pieces(path: Path, rows: int) -> Iterator[ImageSet]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[h5py.Dataset, ImageSet]]:
     """The dataset of images, not read yet, and a set of no images that has all the rest."""
-    with read_sealed(path) as file:
+    with read_sealed(path, AGAIN) as file:
         stored = _dataset(file, "images", path, 4, (np.uint8, np.float32))
         labels = read_rows(_dataset(file, "labels", path, 1, (np.int64,)), path)
         texts = [file.attrs.get(name) for name in ("class_names", "source", "sha256")]

@@ -32,6 +32,7 @@ class DataSet(NamedTuple):
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]  # channels, height, width
     files: tuple[File, ...]
+    contents: tuple[str, str]  # SHA-256 of all of train, and of test, unpacked and joined
     mirrors: tuple[str, ...]
 
 
@@ -59,6 +60,10 @@ DATA_SETS = {
             (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
             (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
         ),
+        contents=(
+            "c5097fdd51cfdbe7695fd9df3612695696864b5c424f58d843ffdc5d335e9914",
+            "18489308deedfe2f7bd3a11e599a597126f161d991b1ffcffb71642aa76f7f62",
+        ),
         mirrors=(
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -75,6 +80,10 @@ DATA_SETS = {
             (29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
             (4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
             (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+        ),
+        contents=(
+            "d9ef4273af5c2e360155dad0c06bd939447bf37a6620db007d69fc79e4732045",
+            "30214f3fe91405cb8ea60b11ecf0914a65dd6a6ca8e13c13a62eb434f2d9fe56",
         ),
         mirrors=(
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -96,6 +105,10 @@ DATA_SETS = {
                 "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             ),
         ),
+        contents=(
+            "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b",
+            "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+        ),
         mirrors=("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/"),
     ),
     "embedded": DataSet(
@@ -108,6 +121,10 @@ DATA_SETS = {
             (524, "d815bb6fedcd85af80b98a029740c33a0507bba5af312f82613ba5d9fe2c2154"),
             (87568, "a54a08f020cb1e8519ed64453fb6cdd23790800d3cabba9db8656994c9512f13"),
             (131, "bf7bf9329b326e73f5dfb06fab804806a9962dbe9fe340bb92f67f1be374c739"),
+        ),
+        contents=(
+            "bf728f9480efd1fe1e0715fed9a13f37ba4f55bd0748a06c8deb67fca0735498",
+            "d757d716b65b16d451538837ca9d7b10c76d52733c9df73b62d444b5884a97fc",
         ),
         mirrors=(),
     ),

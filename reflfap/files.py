@@ -20,6 +20,7 @@ import h5py
 from reflfap.errors import DamagedFileError, StoreError
 
 SEAL_BYTES = 512
+AGAIN = "remove it and run the experiment again"
 FORMAT = b"reflfap sealed HDF5 1"
 
 
@@ -72,10 +73,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def read_sealed(path: Path) -> Iterator[Any]:
+def read_sealed(path: Path, remedy: str = AGAIN) -> Iterator[Any]:
     """The sealed file at `path` as an h5py.File open for reading, its seal verified.
 
-    Raises DamagedFileError saying what is wrong. Costs one pass over the file.
+    Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file.
     Checked by test_files.py::test_every_flipped_bit_is_noticed and ::test_truncated_and_foreign.
     """
     try:
@@ -85,12 +86,14 @@ def read_sealed(path: Path) -> Iterator[Any]:
             f"{path}: cannot be read ({error.strerror}); `reflfap list` shows what there is"
         ) from error
     with raw:
-        verify_seal(raw, path)
+        verify_seal(raw, path, remedy=remedy)
         raw.seek(0)
         try:
             file = h5py.File(raw, "r")
         except (OSError, RuntimeError) as error:  # anybody can seal what is not HDF5
-            raise DamagedFileError(f"{path}: not HDF5 behind its seal ({error})") from error
+            raise DamagedFileError(
+                f"{path}: not HDF5 behind its seal ({error}); {remedy}"
+            ) from error
         with file:
             yield file
 
@@ -113,25 +116,24 @@ def member(file: Any, name: str, path: Path) -> Any:
     return file[name]
 
 
-def verify_seal(raw: io.BufferedReader, path: Path, digest: bool = True) -> None:
+def verify_seal(
+    raw: io.BufferedReader, path: Path, digest: bool = True, remedy: str = AGAIN
+) -> None:
     """Raise DamagedFileError unless the seal fits; without `digest`, only format and length."""
     words = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")
     if words[0] != FORMAT or len(words) != 3:
         got = "nothing" if words == [b""] else "another format"
-        raise DamagedFileError(
-            f"{path}: expected a file written by reflfap, got {got}; "
-            "remove it and run the experiment again"
-        )
+        raise DamagedFileError(f"{path}: expected a file written by reflfap, got {got}; {remedy}")
     length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
     if words[2] != b"%d" % length:
         raise DamagedFileError(
             f"{path}: expected {words[2].decode('ascii', 'replace')} bytes, got {length}: "
-            "truncated or extended; remove it and run the experiment again"
+            f"truncated or extended; {remedy}"
         )
     if digest and words[1] != _digest(raw):
         raise DamagedFileError(
             f"{path}: expected SHA-256 {words[1][:16].decode('ascii', 'replace')}..., got another: "
-            "the content was altered; remove it and run the experiment again"
+            f"the content was altered; {remedy}"
         )
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_loaders import chunked
-from data_loaders.converted import convert, load_converted, pieces, read_images, write_images
-from data_loaders.images import load
+from data_loaders import chunked, registry
+from data_loaders.converted import pieces, read_images, write_images
+from data_loaders.images import check_converted, convert, load, load_original
 from data_loaders.registry import place
 from reflfap import cli
 from reflfap.errors import DamagedFileError, InputError
@@ -33,14 +33,68 @@ def test_a_converted_set_is_the_set(folder, split):
     """Images, labels, names, source and digest, to the last bit."""
     path = convert("fashion-mnist", split, folder)
     assert path == folder / "fashion-mnist" / f"{split}.h5"
-    expected, got = (
-        load("fashion-mnist", split, folder),
-        load_converted("fashion-mnist", split, folder),
-    )
+    expected = load_original("fashion-mnist", split, folder)
+    got = read_images(path)
     assert np.array_equal(got.images, expected.images)
     assert np.array_equal(got.labels, expected.labels)
     assert got.images.dtype == np.uint8
     assert got[2:] == expected[2:]
+
+
+def test_load_takes_it(folder):
+    """HDF5 where it is there, and never in silence something else; the originals otherwise."""
+    path = convert("fashion-mnist", "test", folder)
+    expected = load_original("fashion-mnist", "test", folder)
+    for original in (folder / "fashion-mnist").glob("t10k*"):
+        original.unlink()
+    got = load("fashion-mnist", "test", folder)
+    assert np.array_equal(got.images, expected.images)
+    assert np.array_equal(got.labels, expected.labels)
+    assert got[2:] == expected[2:]
+    train = load_original("fashion-mnist", "train", folder)
+    assert np.array_equal(load("fashion-mnist", "train", folder).images, train.images)
+
+    remedy = r"remove it and convert the set again with `reflfap data convert`"
+    other = [
+        train._replace(class_names=tuple("0123456789")),
+        train._replace(images=train.floats()),
+        train._replace(images=train.images[:, :, :14]),
+    ]
+    for one in other:
+        write_images(path.with_name("train.h5"), one)
+        with pytest.raises(DamagedFileError, match=f"train.h5: .*another set; {remedy}"):
+            load("fashion-mnist", "train", folder)
+    for content in (b"", path.read_bytes()[:-1], path.read_bytes()[:-1] + b"x"):
+        path.with_name("train.h5").write_bytes(content)
+        with pytest.raises(DamagedFileError, match=f"train.h5: .*{remedy}"):
+            load("fashion-mnist", "train", folder)
+
+
+def test_check_of_converted_sets(folder, monkeypatch, capsys):
+    """Good only if images, labels and the stated digest are those of the complete set."""
+    name, mine = "fashion-mnist", registry.DATA_SETS["embedded"].contents
+    published = registry.DATA_SETS[name]
+    assert check_converted(name, folder) == []
+    path = convert(name, "train", folder)
+    ((file, status),) = check_converted(name, folder)
+    assert file == "train.h5"
+    assert status == f"differs (expected contents {published.contents[0]})"
+    monkeypatch.setitem(registry.DATA_SETS, name, published._replace(contents=mine))
+    assert check_converted(name, folder) == [("train.h5", "good")]
+    assert cli.main(["data", "list", "--data-dir", str(folder)]) == 0
+    assert "differs, HDF5 " in capsys.readouterr().out
+
+    one = load(name, "train", folder)
+    images, labels = one.images.copy(), one.labels.copy()
+    images[-1, 0, 0, 0] ^= 1
+    labels[-1] = (labels[-1] + 1) % 10
+    for change in ({"images": images}, {"labels": labels}, {"sha256": mine[1]}):
+        write_images(path, one._replace(**change))
+        assert check_converted(name, folder)[0][1].startswith("differs (expected contents")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "truncated" in check_converted(name, folder)[0][1]
+    assert cli.main(["data", "check", name, "--data-dir", str(folder)]) == 1
+    assert "train.h5                     differs" in capsys.readouterr().out
 
 
 def test_perturbed_sets_are_kept_as_floats(tmp_path):
@@ -217,8 +271,8 @@ def test_the_command(folder, capsys):
     """`reflfap data convert` writes both splits and says where; without data it says what to do."""
     assert cli.main(["data", "convert", "fashion-mnist", "--data-dir", str(folder)]) == 0
     assert "train.h5" in capsys.readouterr().out
-    assert len(load_converted("fashion-mnist", "test", folder).labels) == 200
+    assert len(read_images(folder / "fashion-mnist" / "test.h5").labels) == 200
     assert cli.main(["data", "convert", "mnist", "--data-dir", str(folder)]) == 2
     assert "reflfap data fetch mnist" in capsys.readouterr().err
-    with pytest.raises(InputError, match="reflfap data convert mnist"):
-        load_converted("mnist", "train", folder)
+    assert cli.main(["data", "convert", "embedded"]) == 2
+    assert not list(place("embedded").glob("*.h5"))

@@ -23,6 +23,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from data_loaders import archives, cifar, idx, images, registry
 from data_loaders.embedded import make
+from data_loaders.image_set import ImageSet
 from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError
 
 COMPLETE = ("mnist", "fashion-mnist", "cifar-10")
@@ -299,10 +300,10 @@ def test_pickles_are_refused(tmp_path):
 # image sets
 
 
-def small_set(n: int = 40, channels: int = 3, seed: int = 0) -> images.ImageSet:
+def small_set(n: int = 40, channels: int = 3, seed: int = 0) -> ImageSet:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (n, channels, 4, 5), dtype=np.uint8)
-    return images.ImageSet(pixels, rng.integers(0, 3, n), ("cat", "dog", "2nd"), "here", "ab")
+    return ImageSet(pixels, rng.integers(0, 3, n), ("cat", "dog", "2nd"), "here", "ab")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -435,6 +436,7 @@ def test_embedded():
         assert small.images.shape == (10 * each, 1, 28, 28)
         assert np.bincount(small.labels).tolist() == [each] * 10
         assert small.class_names[9] == "Ankle boot"
+        assert small.sha256 in registry.DATA_SETS["embedded"].contents
     assert [status for _, status in registry.check("embedded")] == ["good"] * 4
     folder = registry.place("embedded")
     assert sum(file.stat().st_size for file in folder.glob("*.gz")) < 1.5e6
@@ -482,7 +484,7 @@ def plain(tmp_path_factory):
     return found
 
 
-def loaded(name: str, split: str, plain) -> images.ImageSet:
+def loaded(name: str, split: str, plain) -> ImageSet:
     return images.load(name, split, plain["folder", ""][0] if name == "cifar-10" else None)
 
 
@@ -502,6 +504,7 @@ def test_complete_sets(name, split, plain):
     assert found.images.shape == (n, *registry.DATA_SETS[name].shape)
     counts = np.bincount(found.labels).tolist()
     assert counts == (MNIST_COUNTS[split] if name == "mnist" else [n // 10] * 10)
+    assert found.sha256 in registry.DATA_SETS[name].contents
 
 
 @complete

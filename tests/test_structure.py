@@ -22,6 +22,7 @@ LAYERS = [
     {"reflfap.attacks", "reflfap.following", "reflfap.training", "reflfap.theory"},
     {"reflfap.config", "reflfap.files", "reflfap.provenance"},
     {"reflfap.experiments", "reflfap.store", "data_loaders.converted"},
+    {"data_loaders.images", "data_loaders.embedded"},
     {"reflfap.mathml", "reflfap.audit_checks", "reflfap.progress"},
     {"reflfap.audit"},
     {"reflfap.audit_page"},
