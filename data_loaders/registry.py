@@ -6,7 +6,6 @@ Datasets; sizes and SHA-256 belong to the very files whose MD5 the authors and t
 
 import hashlib
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -14,6 +13,7 @@ from typing import IO, NamedTuple
 from data_loaders import cifar
 from reflfap import checks
 from reflfap.errors import DamagedFileError, InputError, StoreError
+from reflfap.files import remove_left_over, scratch
 
 
 class File(NamedTuple):
@@ -206,11 +206,13 @@ def fetch(name: str, folder: Path | None = None, progress: bool = True) -> Path:
     """Download what is missing or differs of the data set, and return its folder.
 
     A file appears under its name only when its size and SHA-256 are right; until then it has a
-    hidden name in the same folder, removed on any failure but a kill. Mirrors are tried in turn.
+    hidden name in the same folder, removed on any failure, after a kill by the next fetch. Mirrors
+    are tried in turn.
     StoreError with every mirror's reason if none serves, or if the folder cannot be written.
     `progress` shows a bar on standard error. Time: the download and one pass over the files there.
     Checked by test_loaders.py::test_fetch, ::test_bad_downloads_leave_nothing,
-    ::test_mirrors_are_tried_in_turn and ::test_an_interrupted_download_is_done_again.
+    ::test_mirrors_are_tried_in_turn, ::test_an_interrupted_download_is_done_again and
+    ::test_a_download_under_way_is_left_alone.
     """
     where = place(name, folder)
     if name == "embedded":
@@ -218,8 +220,10 @@ def fetch(name: str, folder: Path | None = None, progress: bool = True) -> Path:
     try:
         where.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(where, error) from error
+        reason = f"cannot be made ({error.strerror})"
+        raise StoreError(f"{where}: {reason}; choose another folder") from error
     for file in DATA_SETS[name].files:
+        remove_left_over(where / file.name)
         if _status(where / file.name, file) != "good":
             _fetch_file(file, where / file.name, DATA_SETS[name].mirrors, progress)
     return where
@@ -229,20 +233,14 @@ def _fetch_file(file: File, target: Path, mirrors: Sequence[str], progress: bool
     failures = []
     for mirror in mirrors:
         try:
-            part = target.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-            raw = open(part, "xb")  # noqa: SIM115 - closed below
-        except OSError as error:
-            raise _unwritable(target, error) from error
-        try:
-            with raw:
+            with scratch(target) as (part, raw):
                 _download(mirror + file.name, _Checked(raw, file), progress)
+                raw.flush()
                 os.fsync(raw.fileno())
-            os.replace(part, target)
+                os.replace(part, target)
             return
         except (OSError, ValueError, DamagedFileError) as error:  # requests raises OSErrors
             failures.append(f"{mirror} ({error})")
-        finally:
-            part.unlink(missing_ok=True)
     raise StoreError(
         f"{target}: expected a download, got none from {', '.join(failures)}; "
         f"check the connection and try again, or put the file there yourself"
@@ -282,7 +280,3 @@ class _Checked:
         if self._digest.hexdigest() != self._file.sha256:
             expected = f"expected SHA-256 {self._file.sha256}"
             raise DamagedFileError(f"{expected}, got {self._digest.hexdigest()}")
-
-
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another folder")

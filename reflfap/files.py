@@ -7,13 +7,14 @@ the HDF5 library parses a byte, so truncated, altered and foreign files are refu
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import io
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 
@@ -161,6 +162,42 @@ def lock(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def scratch(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new hidden file beside `target`, open for writing and locked; removed at the end.
+
+    Move it to `target` to keep it. StoreError if it cannot be made.
+    Checked by test_files.py::test_what_killed_writers_left_is_removed.
+    """
+    while True:
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            file = open(part, "xb")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise _unwritable(target, error, "folder") from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not part.exists():  # another process took it for left over, before the lock
+                continue
+            try:
+                yield part, file
+            finally:
+                part.unlink(missing_ok=True)
+            return
+
+
+def remove_left_over(target: Path) -> None:
+    """Remove the scratch files of `target` whose processes were killed, none of living ones.
+
+    Checked by test_files.py::test_what_killed_writers_left_is_removed and
+    ::test_a_scratch_file_taken_before_its_lock_is_made_again.
+    """
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        with contextlib.suppress(OSError), open(part, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+
+
 def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock file `path`."""
     try:
@@ -176,8 +213,8 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another --out")
+def _unwritable(path: Path, error: OSError, other: str = "--out") -> StoreError:
+    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another {other}")
 
 
 class _Unfailing(io.RawIOBase):

@@ -20,7 +20,7 @@ LAYERS = [
     {"reflfap.onehidden"},
     {"reflfap.norms"},
     {"reflfap.attacks", "reflfap.following", "reflfap.training", "reflfap.theory"},
-    {"reflfap.config", "reflfap.files", "reflfap.provenance"},
+    {"reflfap.config", "reflfap.files", "reflfap.provenance", "data_loaders.registry"},
     {"reflfap.experiments", "reflfap.store", "data_loaders.converted"},
     {"data_loaders.images", "data_loaders.embedded"},
     {"reflfap.mathml", "reflfap.audit_checks", "reflfap.progress"},
