@@ -170,7 +170,7 @@ def check(name: str, folder: Path | None = None) -> list[tuple[str, str]]:
     files: Sequence[File] = DATA_SETS[name].files
     found = cifar.find(where) if name == "cifar-10" else None
     if found is not None and found.name not in (files[0].name, *cifar.PICKLED):
-        size = cifar.RECORDS * (1 + cifar.PIXELS)
+        size = cifar.RECORDS * cifar.RECORD
         files = [File(batch, size, digest) for batch, digest in CIFAR_BATCHES.items()]
         if not found.is_dir():
             return _check_members(found, files)
@@ -179,14 +179,13 @@ def check(name: str, folder: Path | None = None) -> list[tuple[str, str]]:
 
 
 def _check_members(archive: Path, files: Sequence[File]) -> list[tuple[str, str]]:
-    found = {file.name: "missing" for file in files}
-    expected = {file.name: file.sha256 for file in files}
+    digests = {file.name: hashlib.sha256() for file in files}
     try:
-        for name, batch in cifar.batches(archive, tuple(expected)):
-            found[name] = _compare(expected[name], hashlib.sha256(batch.data).hexdigest())
+        for name, _, records in cifar.batches(archive, tuple(digests)):
+            digests[name].update(records.data)
     except DamagedFileError as error:
-        return [(archive.name, f"differs ({error})"), *found.items()]
-    return list(found.items())
+        return [(archive.name, f"differs ({error})")]
+    return [(file.name, _compare(file.sha256, digests[file.name].hexdigest())) for file in files]
 
 
 def _status(path: Path, file: File) -> str:

@@ -185,8 +185,9 @@ def test_what_is_no_file_is_refused(tmp_path):
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("ending", PACK)
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_cifar_archives_of_every_format(tmp_path, format, ending, split):
+def test_cifar_archives_of_every_format(tmp_path, format, ending, split, monkeypatch):
     """In any order of the members, and with extended headers (for a broken time)."""
+    monkeypatch.setattr(cifar, "PART", 1)
     files = small_batches()
     mtime = 0.5 if format == tarfile.PAX_FORMAT else 0
     backwards = dict(reversed(files.items()))
@@ -202,6 +203,16 @@ def test_cifar_archives_of_every_format(tmp_path, format, ending, split):
     folder = write(tmp_path / cifar.FOLDER, files)
     np.testing.assert_array_equal(cifar.read_cifar10(folder, split, 2).images, found.images)
     assert cifar.find(tmp_path) == folder
+
+
+def test_cifar_memory_is_the_array(tmp_path):
+    batch = np.zeros(3000 * 3073, np.uint8)
+    write(tmp_path, {"test_batch.bin": batch.tobytes()})
+    tracemalloc.start()
+    found = cifar.read_cifar10(tmp_path, "test", records=3000)
+    highest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert highest < found.images.nbytes + 5.5e6
 
 
 def with_kind(kind: bytes, content: bytes = b"") -> bytes:
