@@ -19,6 +19,7 @@ from data_loaders.archives import DEFLATE_RATIO, damaged
 from reflfap.backend import HostArray
 
 CHUNK_BYTES = 2**20
+PIECE = 2**18  # bytes decompressed at once
 LEVEL = 6
 WORTH = 0.75  # a chunk that deflate leaves longer than this is quicker to read as it is
 THREADS = min(8, os.cpu_count() or 1)
@@ -58,51 +59,53 @@ def read_rows(dataset: Any, path: Path, first: int = 0, last: int | None = None)
 
     DamagedFileError if its chunks are others, or not what they must be; nothing is decoded beyond
     the size of a chunk, and nothing allocated that the file could not fill.
-    Memory: the rows and, for each thread, two chunks.
+    Memory: the rows and, for each thread, a chunk or two.
     Checked by test_converted.py::test_damaged_chunks_are_refused and ::test_pieces_of_a_file.
     """
     last = len(dataset) if last is None else min(last, len(dataset))
     _check_layout(dataset, path)
     if dataset.chunks is None:
         return np.asarray(dataset[first:last])
-    rows, sizes = dataset.chunks[0], {}  # in bytes, by first row; asking for each takes N^2
-    dataset.id.chunk_iter(lambda stored: sizes.update({stored.chunk_offset[0]: stored.size}))
+    rows, there = dataset.chunks[0], {}  # by first row; asking HDF5 for each takes N^2
+    dataset.id.chunk_iter(lambda stored: there.update({stored.chunk_offset[0]: stored}))
     target = np.empty((last - first, *dataset.shape[1:]), dataset.dtype)
 
     def put(start: int) -> None:
-        chunk = _chunk(dataset, start, sizes.get(start, 0), path)
+        if start not in there:
+            damaged(path, f"a chunk at row {start}", "none", AGAIN)
+        if first <= start and start + rows <= last:
+            _fill(target[start - first : start - first + rows], dataset, there[start], path)
+            return
+        whole = np.empty(dataset.chunks, dataset.dtype)
+        _fill(whole, dataset, there[start], path)
         begin, end = max(start, first), min(start + rows, last)
-        target[begin - first : end - first] = chunk[begin - start : end - start]
+        target[begin - first : end - first] = whole[begin - start : end - start]
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(put, range(first - first % rows, last, rows)))
     return target
 
 
-def _chunk(dataset: Any, first: int, stored: int, path: Path) -> HostArray:
-    """All rows of the chunk whose first row is `first`, from its `stored` bytes; read-only."""
-    size = int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
-    if not 0 < stored <= 2 * size:
-        damaged(path, f"a chunk of at most {size} bytes at row {first}", f"{stored}", AGAIN)
-    mask, content = dataset.id.read_direct_chunk(_corner(dataset, first))
-    if mask != AS_IT_IS:
-        content = _inflated(content, size, path)
-    if len(content) != size:
-        damaged(path, f"a chunk of {size} bytes at row {first}", f"{len(content)}", AGAIN)
-    return np.frombuffer(content, dataset.dtype).reshape(dataset.chunks)
-
-
-def _inflated(content: bytes, size: int, path: Path) -> bytes:
-    """What `content` was deflated from, if it is sound and has at most `size` bytes."""
-    decoder = zlib.decompressobj()
-    try:
-        inflated = decoder.decompress(content, size)
-        excess = decoder.decompress(decoder.unconsumed_tail, 1)  # reads the checksum, too
+def _fill(whole: HostArray, dataset: Any, stored: Any, path: Path) -> None:
+    """All rows of a chunk, from where it is stored, into `whole`, contiguous, of just its size."""
+    view, size, at = whole.data.cast("B"), whole.nbytes, f"at row {stored.chunk_offset[0]}"
+    if stored.size > 2 * size or (stored.filter_mask == AS_IT_IS and stored.size != size):
+        damaged(path, f"a chunk of {size} bytes {at}", f"{stored.size}", AGAIN)
+    if stored.filter_mask == AS_IT_IS:
+        dataset.id.read_direct_chunk(stored.chunk_offset, out=view)
+        return
+    _, content = dataset.id.read_direct_chunk(stored.chunk_offset)
+    done, decoder = 0, zlib.decompressobj()
+    try:  # by pieces, since large ones cost threads as much again for memory
+        while piece := decoder.decompress(content, min(PIECE, size - done) or 1):
+            if done == size:  # the one byte asked for then, to read the checksum, must not be there
+                damaged(path, f"a chunk of {size} bytes {at}", "more", AGAIN)
+            view[done : done + len(piece)] = piece
+            done, content = done + len(piece), decoder.unconsumed_tail
     except zlib.error as error:
-        damaged(path, "sound chunks", f"damage ({error})", AGAIN)
-    if excess or not decoder.eof:
-        damaged(path, f"chunks of {size} bytes", "more" if excess else "a truncated one", AGAIN)
-    return inflated
+        damaged(path, f"a sound chunk {at}", f"damage ({error})", AGAIN)
+    if done < size or not decoder.eof:
+        damaged(path, f"a chunk of {size} bytes {at}", f"{done}, or a truncated one", AGAIN)
 
 
 def _check_layout(dataset: Any, path: Path) -> None:

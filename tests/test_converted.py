@@ -202,15 +202,21 @@ def bad_chunks():
     """Name, what is written to a dataset of four rows in chunks of two, its options, message."""
     deflated = {"chunks": (2, 1, 2, 2), "compression": "gzip"}
     good = zlib.compress(bytes(8))
-    yield "missing", [(good, 0)], deflated, "at row 2, got 0"
-    yield "more", [(good, 0), (zlib.compress(bytes(9)), 0)], deflated, "8 bytes, got more"
-    yield "fewer", [(good, 0), (zlib.compress(bytes(7)), 0)], deflated, "at row 2, got 7"
-    yield "noise", [(good, 0), (b"noise", 0)], deflated, "sound chunks, got damage"
+    yield "missing", [(good, 0)], deflated, "a chunk at row 2, got none"
+    yield "more", [(good, 0), (zlib.compress(bytes(9)), 0)], deflated, "8 bytes at row 2, got more"
+    yield (
+        "fewer",
+        [(good, 0), (zlib.compress(bytes(7)), 0)],
+        deflated,
+        "8 bytes at row 2, got 7, or",
+    )
+    yield "noise", [(good, 0), (b"noise", 0)], deflated, "a sound chunk at row 2, got damage"
     cut, other = good[:-1], good[:-1] + bytes([good[-1] ^ 1])
-    yield "a cut checksum", [(good, 0), (cut, 0)], deflated, "got a truncated one"
+    yield "a cut checksum", [(good, 0), (cut, 0)], deflated, "got 8, or a truncated one"
     yield "another checksum", [(good, 0), (other, 0)], deflated, "incorrect data check"
+    yield "a long deflated one", [(good, 0), (good + bytes(16), 0)], deflated, "got 27"
     yield "a short one", [(good, 0), (bytes(7), 1)], deflated, "8 bytes at row 2, got 7"
-    yield "a long one", [(good, 0), (bytes(17), 1)], deflated, "at most 8 bytes at row 2, got 17"
+    yield "a long one", [(good, 0), (bytes(17), 1)], deflated, "8 bytes at row 2, got 17"
     split = deflated | {"chunks": (2, 1, 1, 2)}
     yield "split rows", [(zlib.compress(bytes(4)), 0)] * 2, split, "chunks of whole rows"
     yield "shuffled", [(good, 0)] * 2, deflated | {"shuffle": True}, "with filters .2, 1."
