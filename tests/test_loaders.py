@@ -206,10 +206,10 @@ def test_cifar_archives_of_every_format(tmp_path, format, ending, split, monkeyp
 
 
 def test_cifar_memory_is_the_array(tmp_path):
-    batch = np.zeros(3000 * 3073, np.uint8)
+    batch = np.zeros(2500 * 3073, np.uint8)
     write(tmp_path, {"test_batch.bin": batch.tobytes()})
     tracemalloc.start()
-    found = cifar.read_cifar10(tmp_path, "test", records=3000)
+    found = cifar.read_cifar10(tmp_path, "test", records=2500)
     highest = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert highest < found.images.nbytes + 5.5e6
