@@ -32,6 +32,7 @@ bench: $(VENV)/bench.stamp
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.newton
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.flow
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.sweep
+	$(UNRESTRICTED) $(BIN)/python -m benchmarks.loading
 
 clean:
 	rm -rf $(VENV)

@@ -6,7 +6,6 @@ Datasets; sizes and SHA-256 belong to the very files whose MD5 the authors and t
 
 import hashlib
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -14,6 +13,7 @@ from typing import IO, NamedTuple
 from data_loaders import cifar
 from reflfap import checks
 from reflfap.errors import DamagedFileError, InputError, StoreError
+from reflfap.files import remove_left_over, scratch
 
 
 class File(NamedTuple):
@@ -32,6 +32,7 @@ class DataSet(NamedTuple):
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]  # channels, height, width
     files: tuple[File, ...]
+    contents: tuple[str, str]  # SHA-256 of all of train, and of test, unpacked and joined
     mirrors: tuple[str, ...]
 
 
@@ -59,6 +60,10 @@ DATA_SETS = {
             (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
             (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
         ),
+        contents=(
+            "c5097fdd51cfdbe7695fd9df3612695696864b5c424f58d843ffdc5d335e9914",
+            "18489308deedfe2f7bd3a11e599a597126f161d991b1ffcffb71642aa76f7f62",
+        ),
         mirrors=(
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -75,6 +80,10 @@ DATA_SETS = {
             (29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
             (4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
             (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+        ),
+        contents=(
+            "d9ef4273af5c2e360155dad0c06bd939447bf37a6620db007d69fc79e4732045",
+            "30214f3fe91405cb8ea60b11ecf0914a65dd6a6ca8e13c13a62eb434f2d9fe56",
         ),
         mirrors=(
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -96,6 +105,10 @@ DATA_SETS = {
                 "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             ),
         ),
+        contents=(
+            "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b",
+            "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+        ),
         mirrors=("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/"),
     ),
     "embedded": DataSet(
@@ -108,6 +121,10 @@ DATA_SETS = {
             (524, "d815bb6fedcd85af80b98a029740c33a0507bba5af312f82613ba5d9fe2c2154"),
             (87568, "a54a08f020cb1e8519ed64453fb6cdd23790800d3cabba9db8656994c9512f13"),
             (131, "bf7bf9329b326e73f5dfb06fab804806a9962dbe9fe340bb92f67f1be374c739"),
+        ),
+        contents=(
+            "bf728f9480efd1fe1e0715fed9a13f37ba4f55bd0748a06c8deb67fca0735498",
+            "d757d716b65b16d451538837ca9d7b10c76d52733c9df73b62d444b5884a97fc",
         ),
         mirrors=(),
     ),
@@ -153,7 +170,7 @@ def check(name: str, folder: Path | None = None) -> list[tuple[str, str]]:
     files: Sequence[File] = DATA_SETS[name].files
     found = cifar.find(where) if name == "cifar-10" else None
     if found is not None and found.name not in (files[0].name, *cifar.PICKLED):
-        size = cifar.RECORDS * (1 + cifar.PIXELS)
+        size = cifar.RECORDS * cifar.RECORD
         files = [File(batch, size, digest) for batch, digest in CIFAR_BATCHES.items()]
         if not found.is_dir():
             return _check_members(found, files)
@@ -162,14 +179,13 @@ def check(name: str, folder: Path | None = None) -> list[tuple[str, str]]:
 
 
 def _check_members(archive: Path, files: Sequence[File]) -> list[tuple[str, str]]:
-    found = {file.name: "missing" for file in files}
-    expected = {file.name: file.sha256 for file in files}
+    digests = {file.name: hashlib.sha256() for file in files}
     try:
-        for name, batch in cifar.batches(archive, tuple(expected)):
-            found[name] = _compare(expected[name], hashlib.sha256(batch.data).hexdigest())
+        for name, _, records in cifar.batches(archive, tuple(digests)):
+            digests[name].update(records.data)
     except DamagedFileError as error:
-        return [(archive.name, f"differs ({error})"), *found.items()]
-    return list(found.items())
+        return [(archive.name, f"differs ({error})")]
+    return [(file.name, _compare(file.sha256, digests[file.name].hexdigest())) for file in files]
 
 
 def _status(path: Path, file: File) -> str:
@@ -189,11 +205,13 @@ def fetch(name: str, folder: Path | None = None, progress: bool = True) -> Path:
     """Download what is missing or differs of the data set, and return its folder.
 
     A file appears under its name only when its size and SHA-256 are right; until then it has a
-    hidden name in the same folder, removed on any failure but a kill. Mirrors are tried in turn.
+    hidden name in the same folder, removed on any failure, after a kill by the next fetch. Mirrors
+    are tried in turn.
     StoreError with every mirror's reason if none serves, or if the folder cannot be written.
     `progress` shows a bar on standard error. Time: the download and one pass over the files there.
     Checked by test_loaders.py::test_fetch, ::test_bad_downloads_leave_nothing,
-    ::test_mirrors_are_tried_in_turn and ::test_an_interrupted_download_is_done_again.
+    ::test_mirrors_are_tried_in_turn, ::test_an_interrupted_download_is_done_again and
+    ::test_a_download_under_way_is_left_alone.
     """
     where = place(name, folder)
     if name == "embedded":
@@ -201,8 +219,10 @@ def fetch(name: str, folder: Path | None = None, progress: bool = True) -> Path:
     try:
         where.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(where, error) from error
+        reason = f"cannot be made ({error.strerror})"
+        raise StoreError(f"{where}: {reason}; choose another folder") from error
     for file in DATA_SETS[name].files:
+        remove_left_over(where / file.name)
         if _status(where / file.name, file) != "good":
             _fetch_file(file, where / file.name, DATA_SETS[name].mirrors, progress)
     return where
@@ -212,20 +232,14 @@ def _fetch_file(file: File, target: Path, mirrors: Sequence[str], progress: bool
     failures = []
     for mirror in mirrors:
         try:
-            part = target.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-            raw = open(part, "xb")  # noqa: SIM115 - closed below
-        except OSError as error:
-            raise _unwritable(target, error) from error
-        try:
-            with raw:
+            with scratch(target) as (part, raw):
                 _download(mirror + file.name, _Checked(raw, file), progress)
+                raw.flush()
                 os.fsync(raw.fileno())
-            os.replace(part, target)
+                os.replace(part, target)
             return
         except (OSError, ValueError, DamagedFileError) as error:  # requests raises OSErrors
             failures.append(f"{mirror} ({error})")
-        finally:
-            part.unlink(missing_ok=True)
     raise StoreError(
         f"{target}: expected a download, got none from {', '.join(failures)}; "
         f"check the connection and try again, or put the file there yourself"
@@ -265,7 +279,3 @@ class _Checked:
         if self._digest.hexdigest() != self._file.sha256:
             expected = f"expected SHA-256 {self._file.sha256}"
             raise DamagedFileError(f"{expected}, got {self._digest.hexdigest()}")
-
-
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another folder")

@@ -5,7 +5,7 @@ from pathlib import Path
 import tyro
 
 from data_loaders import registry
-from data_loaders.converted import convert
+from data_loaders.images import check_converted, convert
 from reflfap.errors import ReflfapError
 
 
@@ -20,7 +20,10 @@ def list_data(data_dir: Path | None = None) -> None:
             status.partition(",")[0].split()[0] for _, status in registry.check(name, data_dir)
         }
         state = "there" if states == {"good"} else ", ".join(sorted(states))
-        print(f"{name:<14} {state:<10} {about.title} ({about.licence})")
+        if converted := check_converted(name, data_dir):
+            good = {status for _, status in converted} == {"good"}
+            state += ", HDF5" if good else ", HDF5 differs"
+        print(f"{name:<14} {state:<14} {about.title} ({about.licence})")
 
 
 def fetch_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
@@ -48,7 +51,8 @@ def convert_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) 
 def check_data(
     names: tyro.conf.Positional[tuple[str, ...]] = (), data_dir: Path | None = None
 ) -> None:
-    """Check the files of image sets against their published checksums. Exit code 1 if one differs.
+    """Check the files of image sets against published checksums, and HDF5 against what it is made
+    from. Exit code 1 if one differs.
 
     Args:
         names: image sets; all that are there if none is given
@@ -56,8 +60,9 @@ def check_data(
     """
     wrong = 0
     for name in names or registry.DATA_SETS:
-        for file, status in registry.check(name, data_dir):
+        for file, status in (*registry.check(name, data_dir), *check_converted(name, data_dir)):
             print(f"{name:<14} {file:<28} {status}")
             wrong += status != "good" and (status != "missing" or bool(names))
     if wrong:
-        raise ReflfapError(f"data: {wrong} files differ or are missing; run `reflfap data fetch`")
+        remedy = "run `reflfap data fetch`, or `convert` for HDF5"
+        raise ReflfapError(f"data: {wrong} files differ or are missing; {remedy}")

@@ -181,8 +181,8 @@ class ImagesConfig(CellConfig):
     n_adv: int = 5_000
     """source samples, which are perturbed, N_adv; natural ones at most as many as there are"""
     centre: bool = False
-    """subtract the mean of the natural samples from all; without it no two images are nearly
-    orthogonal, and (T1) is out of reach"""
+    """subtract the mean of the natural samples from all; digits and clothes are less alike then,
+    yet no nearer to (T1)"""
 
     def __post_init__(self) -> None:
         checks.choice("dataset", self.dataset, DATA_SETS)

@@ -7,21 +7,22 @@ the HDF5 library parses a byte, so truncated, altered and foreign files are refu
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import io
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 
 from reflfap.errors import DamagedFileError, StoreError
 
 SEAL_BYTES = 512
+AGAIN = "remove it and run the experiment again"
 FORMAT = b"reflfap sealed HDF5 1"
-_BLOCK = 2**22
 
 
 @contextlib.contextmanager
@@ -73,10 +74,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def read_sealed(path: Path) -> Iterator[Any]:
+def read_sealed(path: Path, remedy: str = AGAIN) -> Iterator[Any]:
     """The sealed file at `path` as an h5py.File open for reading, its seal verified.
 
-    Raises DamagedFileError saying what is wrong. Costs one pass over the file.
+    Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file.
     Checked by test_files.py::test_every_flipped_bit_is_noticed and ::test_truncated_and_foreign.
     """
     try:
@@ -86,12 +87,14 @@ def read_sealed(path: Path) -> Iterator[Any]:
             f"{path}: cannot be read ({error.strerror}); `reflfap list` shows what there is"
         ) from error
     with raw:
-        verify_seal(raw, path)
+        verify_seal(raw, path, remedy=remedy)
         raw.seek(0)
         try:
             file = h5py.File(raw, "r")
         except (OSError, RuntimeError) as error:  # anybody can seal what is not HDF5
-            raise DamagedFileError(f"{path}: not HDF5 behind its seal ({error})") from error
+            raise DamagedFileError(
+                f"{path}: not HDF5 behind its seal ({error}); {remedy}"
+            ) from error
         with file:
             yield file
 
@@ -114,25 +117,24 @@ def member(file: Any, name: str, path: Path) -> Any:
     return file[name]
 
 
-def verify_seal(raw: io.BufferedReader, path: Path, digest: bool = True) -> None:
+def verify_seal(
+    raw: io.BufferedReader, path: Path, digest: bool = True, remedy: str = AGAIN
+) -> None:
     """Raise DamagedFileError unless the seal fits; without `digest`, only format and length."""
     words = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")
     if words[0] != FORMAT or len(words) != 3:
         got = "nothing" if words == [b""] else "another format"
-        raise DamagedFileError(
-            f"{path}: expected a file written by reflfap, got {got}; "
-            "remove it and run the experiment again"
-        )
+        raise DamagedFileError(f"{path}: expected a file written by reflfap, got {got}; {remedy}")
     length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
     if words[2] != b"%d" % length:
         raise DamagedFileError(
             f"{path}: expected {words[2].decode('ascii', 'replace')} bytes, got {length}: "
-            "truncated or extended; remove it and run the experiment again"
+            f"truncated or extended; {remedy}"
         )
     if digest and words[1] != _digest(raw):
         raise DamagedFileError(
             f"{path}: expected SHA-256 {words[1][:16].decode('ascii', 'replace')}..., got another: "
-            "the content was altered; remove it and run the experiment again"
+            f"the content was altered; {remedy}"
         )
 
 
@@ -160,6 +162,42 @@ def lock(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def scratch(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new hidden file beside `target`, open for writing and locked; removed at the end.
+
+    Move it to `target` to keep it. StoreError if it cannot be made.
+    Checked by test_files.py::test_what_killed_writers_left_is_removed.
+    """
+    while True:
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            file = open(part, "xb")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise _unwritable(target, error, "folder") from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not part.exists():  # another process took it for left over, before the lock
+                continue
+            try:
+                yield part, file
+            finally:
+                part.unlink(missing_ok=True)
+            return
+
+
+def remove_left_over(target: Path) -> None:
+    """Remove the scratch files of `target` whose processes were killed, none of living ones.
+
+    Checked by test_files.py::test_what_killed_writers_left_is_removed and
+    ::test_a_scratch_file_taken_before_its_lock_is_made_again.
+    """
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        with contextlib.suppress(OSError), open(part, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+
+
 def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock file `path`."""
     try:
@@ -175,8 +213,8 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another --out")
+def _unwritable(path: Path, error: OSError, other: str = "--out") -> StoreError:
+    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another {other}")
 
 
 class _Unfailing(io.RawIOBase):
@@ -233,10 +271,7 @@ def _seal(raw: Any) -> None:
 
 def _digest(raw: Any) -> bytes:
     """Hexadecimal SHA-256 of the rest of the file."""
-    sha = hashlib.sha256()
-    while block := raw.read(_BLOCK):
-        sha.update(block)
-    return sha.hexdigest().encode()
+    return hashlib.file_digest(raw, "sha256").hexdigest().encode()
 
 
 def _sync_folder(folder: Path) -> None:

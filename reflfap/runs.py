@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_loaders.images import ImageSet, load
+from data_loaders.image_set import ImageSet
+from data_loaders.images import load
 from data_loaders.registry import place
 from reflfap import store
 from reflfap.backend import Namespace

@@ -20,8 +20,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from reflfap import files
 from reflfap.errors import DamagedFileError, StoreError
-from reflfap.files import SEAL_BYTES, is_locked, lock, read_sealed, write_sealed, write_text
+from reflfap.files import (
+    SEAL_BYTES,
+    is_locked,
+    lock,
+    read_sealed,
+    remove_left_over,
+    scratch,
+    write_sealed,
+    write_text,
+)
 
 
 def fork(work: Callable[[], object]) -> int:
@@ -305,6 +315,53 @@ def test_a_lock_is_exclusive_and_ends_with_its_process(tmp_path):
         assert path.read_text() == f"{os.getpid()}\n"
         assert is_locked(path)
     assert not is_locked(path)
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    """The scratch file of a killed process goes; those of living ones and of other files stay."""
+    target, other = tmp_path / "[x].gz", tmp_path / ".[x].gz.tar.0.part.gz"
+    other.touch()
+
+    def write() -> None:
+        with scratch(target) as (_, file):
+            file.write(b"half")
+            file.flush()
+            time.sleep(60)
+
+    child = fork(write)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    with scratch(target) as (mine, file):
+        remove_left_over(target)
+        assert len(list(tmp_path.iterdir())) == 3
+        kill(child)
+        remove_left_over(target)
+        assert set(tmp_path.iterdir()) == {mine, other}
+        file.write(b"whole")
+        file.flush()
+        os.replace(mine, target)
+    assert target.read_bytes() == b"whole"
+    assert set(tmp_path.iterdir()) == {target, other}
+    with pytest.raises(KeyError), scratch(target):
+        raise KeyError
+    with pytest.raises(StoreError, match="choose another folder"), scratch(other / "x"):
+        pass
+    assert set(tmp_path.iterdir()) == {target, other}
+
+
+def test_a_scratch_file_taken_before_its_lock_is_made_again(tmp_path, monkeypatch):
+    """Another process may find the new file in the moment before it is locked."""
+    target, plain, waits = tmp_path / "x", files.fcntl.flock, []
+
+    def late(file, how: int) -> None:
+        if how == files.fcntl.LOCK_EX and not waits:
+            waits.append(1)
+            remove_left_over(target)
+        plain(file, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    with scratch(target) as (part, _):
+        assert waits == [1]
+        assert list(tmp_path.iterdir()) == [part]
 
 
 def test_a_free_lock_is_taken_at_once(tmp_path):

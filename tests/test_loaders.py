@@ -23,6 +23,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from data_loaders import archives, cifar, idx, images, registry
 from data_loaders.embedded import make
+from data_loaders.image_set import ImageSet
 from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError
 
 COMPLETE = ("mnist", "fashion-mnist", "cifar-10")
@@ -184,8 +185,9 @@ def test_what_is_no_file_is_refused(tmp_path):
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("ending", PACK)
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_cifar_archives_of_every_format(tmp_path, format, ending, split):
+def test_cifar_archives_of_every_format(tmp_path, format, ending, split, monkeypatch):
     """In any order of the members, and with extended headers (for a broken time)."""
+    monkeypatch.setattr(cifar, "PART", 1)
     files = small_batches()
     mtime = 0.5 if format == tarfile.PAX_FORMAT else 0
     backwards = dict(reversed(files.items()))
@@ -201,6 +203,16 @@ def test_cifar_archives_of_every_format(tmp_path, format, ending, split):
     folder = write(tmp_path / cifar.FOLDER, files)
     np.testing.assert_array_equal(cifar.read_cifar10(folder, split, 2).images, found.images)
     assert cifar.find(tmp_path) == folder
+
+
+def test_cifar_memory_is_the_array(tmp_path):
+    batch = np.zeros(2500 * 3073, np.uint8)
+    write(tmp_path, {"test_batch.bin": batch.tobytes()})
+    tracemalloc.start()
+    found = cifar.read_cifar10(tmp_path, "test", records=2500)
+    highest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert highest < found.images.nbytes + 5.5e6
 
 
 def with_kind(kind: bytes, content: bytes = b"") -> bytes:
@@ -299,10 +311,10 @@ def test_pickles_are_refused(tmp_path):
 # image sets
 
 
-def small_set(n: int = 40, channels: int = 3, seed: int = 0) -> images.ImageSet:
+def small_set(n: int = 40, channels: int = 3, seed: int = 0) -> ImageSet:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (n, channels, 4, 5), dtype=np.uint8)
-    return images.ImageSet(pixels, rng.integers(0, 3, n), ("cat", "dog", "2nd"), "here", "ab")
+    return ImageSet(pixels, rng.integers(0, 3, n), ("cat", "dog", "2nd"), "here", "ab")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -435,6 +447,7 @@ def test_embedded():
         assert small.images.shape == (10 * each, 1, 28, 28)
         assert np.bincount(small.labels).tolist() == [each] * 10
         assert small.class_names[9] == "Ankle boot"
+        assert small.sha256 in registry.DATA_SETS["embedded"].contents
     assert [status for _, status in registry.check("embedded")] == ["good"] * 4
     folder = registry.place("embedded")
     assert sum(file.stat().st_size for file in folder.glob("*.gz")) < 1.5e6
@@ -482,7 +495,7 @@ def plain(tmp_path_factory):
     return found
 
 
-def loaded(name: str, split: str, plain) -> images.ImageSet:
+def loaded(name: str, split: str, plain) -> ImageSet:
     return images.load(name, split, plain["folder", ""][0] if name == "cifar-10" else None)
 
 
@@ -502,6 +515,7 @@ def test_complete_sets(name, split, plain):
     assert found.images.shape == (n, *registry.DATA_SETS[name].shape)
     counts = np.bincount(found.labels).tolist()
     assert counts == (MNIST_COUNTS[split] if name == "mnist" else [n // 10] * 10)
+    assert found.sha256 in registry.DATA_SETS[name].contents
 
 
 @complete
@@ -700,17 +714,36 @@ def test_an_interrupted_download_is_done_again(tmp_path, server, mirrors):
     child.kill()
     child.wait()
     left = listing(tmp_path / "mnist")
-    assert [name for name in left if not name.startswith(".one.gz.")] == []
+    assert len(left) == 1
+    assert left[0].startswith(".one.gz.")
     mirrors("good")
     registry.fetch("mnist", tmp_path, progress=False)
-    visible = [file for file in (tmp_path / "mnist").iterdir() if file.name[0] != "."]
-    assert {file.name: file.read_bytes() for file in visible} == CONTENTS
+    assert_fetched(tmp_path / "mnist")
+    (tmp_path / "mnist" / left[0]).write_bytes(b"")  # also beside a file that is good
+    registry.fetch("mnist", tmp_path, progress=False)
+    assert_fetched(tmp_path / "mnist")
+
+
+def test_a_download_under_way_is_left_alone(tmp_path, server, mirrors):
+    """Two at once: the second has what it wants, the first keeps its file until it ends."""
+    server.answers["/slow/one.gz"] = (ONE[:20], len(ONE))
+    command = [sys.executable, "-c", FETCH, f"{server.url}/slow/", str(tmp_path)]
+    child = subprocess.Popen(command, cwd=Path(__file__).parent.parent)
+    assert server.half_sent.wait(60)
+    mirrors("good")
+    registry.fetch("mnist", tmp_path, progress=False)
+    names = listing(tmp_path / "mnist")
+    assert [name.startswith(".one.gz.") for name in names] == [True, False, False]
+    child.kill()
+    child.wait()
+    registry.fetch("mnist", tmp_path, progress=False)
+    assert_fetched(tmp_path / "mnist")
 
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path, mirrors):
     mirrors("good")
     (tmp_path / "mnist").write_bytes(b"")
-    with pytest.raises(StoreError, match="cannot write there"):
+    with pytest.raises(StoreError, match=r"cannot be made .*choose another folder"):
         registry.fetch("mnist", tmp_path)
     with pytest.raises(InputError, match="it is in the package"):
         registry.fetch("embedded")
