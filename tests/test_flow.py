@@ -325,6 +325,10 @@ def test_a_step_that_cannot_be_solved_is_cut(monkeypatch):
     assert max(got.trace.step[:-1]) <= longest
     assert got.trace.time[-1] == 100.0
     assert got.q == pytest.approx(expected.q, abs=0.05)
+    with monkeypatch.context() as patched:  # a training that needs this again and again is given up
+        patched.setattr("reflfap.training.flow.MOST_UNSOLVED", 1)
+        with pytest.raises(ConvergenceError, match="too long"):
+            flow(*problem, EXP, time=100.0, tolerance=0.01)
     longest = 0.0
     with pytest.raises(ConvergenceError, match=r"got \(implicit step: too long\) at t = 0 "):
         flow(*problem, EXP, time=100.0)

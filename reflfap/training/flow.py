@@ -37,6 +37,7 @@ from reflfap.training.result import FlowTrace, Trained
 SCHEMES = ("implicit", "explicit")
 MOST_LOG_LOSS = 1.0  # change of log L in a step: beyond, the error estimate means little
 MOST_REJECTIONS = 40
+MOST_UNSOLVED = 100  # attempts of a training whose solver did not converge; 37 were seen
 GROWTH = 5.0
 
 
@@ -130,8 +131,10 @@ def _advance(
         try:
             tried = run.attempt(state, length, tolerance)
         except ConvergenceError as error:
-            # rounding of products with c M hides the solution of so long a step
-            failure, h = f"({error})", 0.1 * length
+            # Newton's method may fail at a long step; where it goes on to fail, something is wrong
+            failure, h, run.unsolved = f"({error})", 0.1 * length, run.unsolved + 1
+            if run.unsolved > MOST_UNSOLVED:
+                break
             continue
         newton, flops = newton + tried.newton, flops + tried.flops
         change = abs(tried.state.log_loss - state.log_loss)
@@ -162,6 +165,7 @@ class _Flow:
         self.low_rank = self.n > 2 * x.shape[1]  # then D X X^T is cheaper than D K
         self.attempt = self._implicit if scheme == "implicit" else self._explicit
         self.K = x @ x.T if scheme == "implicit" or not self.low_rank else None
+        self.unsolved = 0
         self.M: Array = None  # (N, N), reused: a new one each time would cost as much as K o M
 
     def start(self) -> tuple[State, float, list[Row]]:
