@@ -12,7 +12,7 @@ from reflfap.progress import say
 def make_figures(
     names: tyro.conf.Positional[tuple[str, ...]] = (),
     all: bool = False,
-    results: Path = Path("results"),
+    out: Path = Path("results"),
     folder: Path | None = None,
     reference: Path | None = None,
     json: bool = False,
@@ -22,7 +22,7 @@ def make_figures(
     Args:
         names: which figures
         all: all of them, in about two minutes with all grids; what is missing is said
-        results: folder of all results, which those of runs and grids are drawn from
+        out: folder of all results, which those of runs and grids are drawn from
         folder: where to; default: figures/ in the results folder
         reference: folder with the released code's points, artificial_uniform.csv; default:
             REFLFAP_REFERENCE
@@ -35,9 +35,9 @@ def make_figures(
             print(f"{name:<20} needs {entry.needs}")
         say("make some with `reflfap figures NAME ...`, or all with --all")
         return
-    where, points = folder or results / "figures", reference or prediction.reference_folder()
+    where, points = folder or out / "figures", reference or prediction.reference_folder()
     found = []
-    for one in registry.make_all(results, where, points, () if all else names):
+    for one in registry.make_all(out, where, points, () if all else names):
         found.append(one)
         for path in () if json else one.paths:
             print(f"picture   {path}")

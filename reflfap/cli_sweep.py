@@ -32,7 +32,7 @@ class SweepOptions:
     """Which cells, and how to run them."""
 
     preset: str | None = None
-    """a grid by name, such as smoke or paper-l2-uniform: see docs/sweeps.md"""
+    """a grid by name, such as smoke, paper-l2-uniform or pairs-mnist: see docs/sweeps.md"""
     grid: Path | None = None
     """a grid from a TOML file instead"""
     seeds: tuple[int, ...] = ()
@@ -203,11 +203,11 @@ def _list(tasks: Sequence[Task], as_json: bool) -> None:
         what, seconds, memory = row["what"], row["seconds"], row["memory_gb"]
         print(f"{row['id']}  {what:<9}{seconds:>8.1f} s {memory:>6.2f} GB  {row['config']}")
     cells = sum(row["what"] == "cell" for row in rows)
-    hours = sum(row["seconds"] for row in rows) / 3600
+    minutes = sum(row["seconds"] for row in rows) / 60
     largest = max((row["memory_gb"] for row in rows), default=0.0)
     print(
         f"{cells} cells and {len(rows) - cells} networks that they share to compute: about "
-        f"{hours:.2g} hours on this machine, {largest:.2g} GB at most for one"
+        f"{minutes:.2g} minutes on this machine, {largest:.2g} GB at most for one"
     )
 
 
@@ -221,13 +221,14 @@ def _rows(task: Task, rate: float) -> Iterator[dict[str, Any]]:
             "what": task.network or "cell",
             "seconds": flops / rate,
             "memory_gb": task.memory / GB,
-            "config": _changes(config),
+            "config": _changes(config, task.network),
         }
 
 
-def _changes(config: CellConfig) -> str:
-    """The values of a config that differ from the defaults."""
+def _changes(config: CellConfig, network: str | None) -> str:
+    """The values of a config that differ from the defaults, of a network those that it depends on."""
     default = type(config)()
+    default = default if network is None else plan.shared(default, network)
     names = [one.name for one in fields(config) if one.name not in ("attack_steps", "variant")]
     changed = [name for name in names if getattr(config, name) != getattr(default, name)]
     return " ".join(f"{name}={_shown(getattr(config, name))}" for name in changed) or "defaults"

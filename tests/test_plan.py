@@ -91,11 +91,14 @@ def test_costs_grow_with_sizes(name, trainer):
 
 
 def test_memory_is_that_of_the_docstrings():
-    """1.6 GB are measured for a training at N = d = 10,000 (docs/flow.md), 2.4 for a cell."""
+    """1.6 GB are measured for a training at N = d = 10,000 (docs/flow.md), 2.4 for a cell.
+
+    In a worker that has done other tasks before it is more: nothing below, a half above at most.
+    """
     tasks = plan.plan([ArtificialConfig()])
     noise, cell = (task.memory / 1e9 for task in tasks[1:])
-    assert noise == pytest.approx(1.6, rel=0.2)
-    assert cell == pytest.approx(2.4, rel=0.2)
+    assert 1.6 <= noise <= 1.5 * 1.6
+    assert 2.4 <= cell <= 1.5 * 2.4
 
 
 def test_images_share_too():

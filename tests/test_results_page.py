@@ -171,7 +171,7 @@ def test_the_registry_knows_every_module():
 
 def test_figures_on_the_command_line(results, tmp_path, capsys):
     """0 if something was drawn, 1 if nothing was, 2 for what is no figure; without names a list."""
-    where = ["--results", str(results), "--folder", str(tmp_path)]
+    where = ["--out", str(results), "--folder", str(tmp_path)]
     assert cli.main(["figures", "accuracy_curves", *where]) == 0
     shown = capsys.readouterr()
     assert re.findall(r"picture +(\S+)", shown.out) == [
@@ -189,7 +189,7 @@ def test_figures_on_the_command_line(results, tmp_path, capsys):
 def test_figures_as_json(results, tmp_path, capsys, monkeypatch):
     """One object; a reference without its file is the reason that a figure is missing."""
     monkeypatch.setenv("REFLFAP_REFERENCE", str(tmp_path))
-    where = ["--results", str(results), "--folder", str(tmp_path), "--json"]
+    where = ["--out", str(results), "--folder", str(tmp_path), "--json"]
     assert cli.main(["figures", "accuracy_curves", "decision_map", *where]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told["made"]) == {"decision_map"}

@@ -24,6 +24,9 @@ CG_PRODUCTS = 60
 PASSES = 400
 """Cost of one entry of Z or x in a step of an attack, which is bound by memory, in operations."""
 
+ALLOCATOR = 1.3
+"""Memory of a process over that of its arrays: what is free in pieces too small for the next."""
+
 SHARED = ("standard", "noise")
 
 
@@ -121,14 +124,17 @@ def attack_flops(config: CellConfig) -> float:
 def _training_memory(config: CellConfig, n: int) -> float:
     """Samples, weights, two (n, n) and ten (m, n): see `training.flow.flow`."""
     m, d = config.hidden, config.inputs
-    return np.dtype(config.dtype).itemsize * float(n * d + 3 * m * d + 2 * n * n + 10 * m * n)
+    return _bytes(config, n * d + 3 * m * d + 2 * n * n + 10 * m * n)
 
 
 def _cell_memory(config: CellConfig) -> float:
     """The largest training, natural samples and those before the attack on top."""
-    item = np.dtype(config.dtype).itemsize
-    extra = item * float((config.n + config.n_adv) * config.inputs)
+    extra = _bytes(config, (config.n + config.n_adv) * config.inputs)
     return extra + _training_memory(config, config.n_adv)
+
+
+def _bytes(config: CellConfig, entries: int) -> float:
+    return ALLOCATOR * np.dtype(config.dtype).itemsize * entries
 
 
 def product_rate() -> float:
