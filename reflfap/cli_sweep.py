@@ -226,7 +226,7 @@ def _rows(task: Task, rate: float) -> Iterator[dict[str, Any]]:
 
 
 def _changes(config: CellConfig, network: str | None) -> str:
-    """The values of a config that differ from the defaults, of a network those that it depends on."""
+    """The values that differ from the defaults; of a network, among those it depends on."""
     default = type(config)()
     default = default if network is None else plan.shared(default, network)
     names = [one.name for one in fields(config) if one.name not in ("attack_steps", "variant")]
