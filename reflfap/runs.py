@@ -49,12 +49,12 @@ def complete(
     needed: Sequence[str] = (),
     on_wait: Callable[[str], None] | None = None,
     quiet: bool = False,
-    pace: tuple[float, float] = (60.0, 5.0),
+    pace: tuple[float, ...] = (),
 ) -> Path:
     """The result file of a config: the complete one with all that is `needed`, or a new one.
 
     One process at a time works on a run: `on_wait(its id)` is called when that is another one, and
-    may raise instead of waiting. `pace` in seconds is that of `store.Checkpoints`.
+    may raise instead of waiting. `pace` is that of `store.Checkpoints`.
     Checked by test_cli.py::test_two_processes_share_a_run.
     """
     text = canonical_json(config)
