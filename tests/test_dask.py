@@ -73,12 +73,19 @@ def long_cells():
 
 def during_a_sweep(cluster, tmp_path, accident):
     """What becomes of a sweep during which the accident happens."""
-    thread = threading.Thread(target=accident)
-    with connected(cluster) as executor:
+    found = []
+
+    def compute():
+        with connected(cluster) as executor:
+            found.append(sweep(tmp_path, long_cells(), executor, workers=2))
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (compute, accident)]
+    for thread in threads:
         thread.start()
-        found = sweep(tmp_path, long_cells(), executor, workers=2)
-    thread.join()
-    assert not found.failed
+    for thread in threads:
+        thread.join(timeout=300)
+        assert not thread.is_alive(), "waited for five minutes"
+    assert not found[0].failed
     assert engine.remaining(long_cells(), tmp_path) == []
 
 

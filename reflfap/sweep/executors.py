@@ -12,7 +12,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    InvalidStateError,
+    ProcessPoolExecutor,
+)
 from functools import partial
 from typing import Any
 
@@ -123,6 +130,10 @@ class Dask(Executor):
                 "`dask scheduler`, and workers with `dask worker`"
             ) from error
 
+        self._pending: dict[Future[Any], str] = {}  # with the scheduler that has it
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
     @property
     def workers(self) -> int:
         """How many there are at present."""
@@ -131,8 +142,29 @@ class Dask(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         if self._client.status != "running":
             self._reconnect()
-        future: Future[Any] = self._client.get_executor(pure=False).submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        self._pending[future] = self._scheduler()
+        done = self._client.get_executor(pure=False).submit(fn, *args, **kwargs)
+        done.add_done_callback(partial(_pass_on, future))
         return future
+
+    def _scheduler(self) -> str:
+        """The id of the scheduler that answers, nothing if none does."""
+        try:
+            return str(self._client.scheduler_info(n_workers=0)["id"])
+        except Exception:  # of many kinds, all of which mean that it is not there
+            return ""
+
+    def _watch(self) -> None:
+        """A client that finds a new scheduler forgets what it had given the old one; so tell."""
+        while not self._closed.wait(WATCH_SECONDS):
+            present = self._scheduler()
+            for future, scheduler in list(self._pending.items()):
+                if future.done():
+                    del self._pending[future]
+                elif present not in ("", scheduler):
+                    with contextlib.suppress(InvalidStateError):
+                        future.set_exception(ConnectionError("the scheduler was lost"))
 
     def _reconnect(self) -> None:
         with contextlib.suppress(Exception):
@@ -150,4 +182,16 @@ class Dask(Executor):
         """Drop what waits; what runs on the cluster goes on to its end, and is found later."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._closed.set()
         self._client.close(timeout=5)
+
+
+def _pass_on(future: Future[Any], done: Future[Any]) -> None:
+    """The outcome of `done` to `future`, unless that has one already."""
+    with contextlib.suppress(InvalidStateError):
+        if done.cancelled():
+            future.set_exception(CancelledError())
+        elif (error := done.exception()) is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(done.result())
