@@ -64,7 +64,7 @@ def test_panels_of_the_papers_grid(pair):
     expected = {
         "d": grid.DIMS,
         "n": grid.NATURAL,
-        "n_adv": grid.NOISE,
+        "n_adv": sorted((*grid.NOISE, grid.DRAWN)),
         "constraint": grid.EPSILONS[norm],
     }
     for sweep, values in expected.items():
