@@ -11,7 +11,6 @@ written by hand; the page takes it in whole.
 
 import csv
 import io
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -215,9 +214,7 @@ def _every(dataset: str, pairs: Sequence[Pair]) -> Iterator[str]:
 def write(results: Path, file: Path, folder: Path = style.RENDERED) -> list[Path]:
     """Write the page, the table, and a picture a data set; their paths."""
     found = complete_pairs(results)
-    beside = file.with_name(f"{file.stem}-reading.md")
-    reading = beside.read_text(encoding="utf-8") if beside.exists() else ""
-    pictures = Path(os.path.relpath(folder.resolve(), file.resolve().parent)).as_posix()
+    pictures, reading = style.path_from(file, folder), style.reading_beside(file)
     write_text(file, page(found, pictures, reading))
     write_text(folder / "pairs.csv", table(found))
     paths = [file, folder / "pairs.csv"]

@@ -7,7 +7,6 @@ takes it in whole. Released points: as in `accuracy_curves`.
     python -m figures.results_page RESULTS FILE.md
 """
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -166,13 +165,11 @@ def write(results: Path, file: Path, reference: Path | None = None) -> None:
 
     InputError without cells, DamagedFileError if a result is damaged: nothing is left out unsaid.
     """
-    beside = file.with_name(f"{file.stem}-reading.md")
-    reading = beside.read_text(encoding="utf-8") if beside.exists() else ""
-    pictures = Path(os.path.relpath(style.RENDERED, file.resolve().parent)).as_posix()
     for run in list_results(results):
         if run.status.startswith("damaged"):
             raise DamagedFileError(run.status)
     cells = complete_cells(results)
+    pictures, reading = style.path_from(file, style.RENDERED), style.reading_beside(file)
     write_text(file, page(cells, released_points(reference), pictures, reading))
 
 

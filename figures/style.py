@@ -1,5 +1,6 @@
 """One style for all figures: readable without colour vision, in grey, and at column width."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ RC: dict[Any, Any] = {
     "legend.frameon": False,
     "pdf.fonttype": 42,
 }
+
+
+def reading_beside(file: Path) -> str:
+    """What is written by hand in FILE-reading.md for the generated page FILE.md; may be nothing."""
+    beside = file.with_name(f"{file.stem}-reading.md")
+    return beside.read_text(encoding="utf-8") if beside.exists() else ""
+
+
+def path_from(file: Path, folder: Path) -> str:
+    """The path of `folder` as a link on the page `file` has it."""
+    return Path(os.path.relpath(folder.resolve(), file.resolve().parent)).as_posix()
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

@@ -107,6 +107,24 @@ def plain_dataset(file: Any, name: str, path: Path) -> Any:
     return dataset
 
 
+def floats(file: Any, name: str, path: Path, shape: tuple[int, ...], remedy: str) -> Any:
+    """The dataset `name`, which must have floats in `shape`; -1 is any length up to 10^7.
+
+    Checked by test_sweep_work.py::test_damaged_networks_are_refused.
+    """
+    dataset = plain_dataset(file, name, path)
+    fits = len(dataset.shape) == len(shape) and all(
+        got == want if want >= 0 else got <= 10**7
+        for got, want in zip(dataset.shape, shape, strict=True)
+    )
+    if not fits or dataset.dtype.kind != "f":
+        raise DamagedFileError(
+            f"{path}: expected {name} to hold floats in shape {shape}, "
+            f"got {dataset.dtype} {dataset.shape}; {remedy}"
+        )
+    return dataset[...]
+
+
 def member(file: Any, name: str, path: Path) -> Any:
     """The group or dataset `name`, reached without following a link."""
     parts = name.split("/")

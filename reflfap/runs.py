@@ -7,6 +7,7 @@ there are hundreds, stores what its figures need of them (`cell_datasets`).
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from reflfap.config import ArtificialConfig, CellConfig, Config, ImagesConfig, c
 from reflfap.errors import ReflfapError
 from reflfap.experiments import artificial, images
 from reflfap.experiments.cell import Cell, Labelled
-from reflfap.experiments.plane import project
+from reflfap.experiments.plane import MOST_SAMPLES, project
 from reflfap.files import lock
 from reflfap.monitor import Monitor
 from reflfap.progress import RunMonitor, say
@@ -151,7 +152,8 @@ def _small_datasets(config: CellConfig, cell: Cell) -> dict[str, store.Dataset]:
 
 
 def _plane(config: ArtificialConfig, cell: Cell) -> dict[str, store.Dataset]:
-    plane = project(cell.weights, artificial.natural(config))
+    some = replace(config, n=min(config.n, 4 * MOST_SAMPLES))  # holds enough of each label
+    plane = project(cell.weights, artificial.natural(some))
     datasets = {
         f"plane/{name}": store.Dataset(W, "hidden unit, axis", "1 / data units")
         for name, W in plane.weights.items()

@@ -21,6 +21,7 @@ from reflfap.backend import HostArray
 from reflfap.config import Config, from_json, run_id
 from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError, refuse
 from reflfap.files import (
+    floats,
     is_locked,
     member,
     plain_dataset,
@@ -176,17 +177,8 @@ class Result:
 
     def array(self, name: str, shape: tuple[int, ...]) -> HostArray:
         """The dataset `name`, which must have floats in `shape`; -1 is any length up to 10^7."""
-        dataset = plain_dataset(self._file, name, self.path)
-        fits = len(dataset.shape) == len(shape) and all(
-            got == want if want >= 0 else got <= 10**7
-            for got, want in zip(dataset.shape, shape, strict=True)
-        )
-        if not fits or dataset.dtype.kind != "f":
-            raise DamagedFileError(
-                f"{self.path}: expected {name} to hold floats in shape {shape}, "
-                f"got {dataset.dtype} {dataset.shape}; run the experiment again with --force"
-            )
-        return np.asarray(dataset[...])
+        remedy = "run the experiment again with --force"
+        return np.asarray(floats(self._file, name, self.path, shape, remedy))
 
 
 def list_results(out: Path) -> Iterator[Summary]:

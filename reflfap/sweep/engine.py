@@ -17,7 +17,7 @@ from reflfap.errors import refuse
 from reflfap.monitor import SILENT, Monitor
 from reflfap.runs import reusable
 from reflfap.sweep import parts
-from reflfap.sweep.plan import Task, identity, plan, priorities
+from reflfap.sweep.plan import Task, folder_of, identity, plan, priorities
 from reflfap.sweep.work import Outcome, Place, work
 
 TRIES = 3
@@ -37,7 +37,7 @@ def remaining(configs: Iterable[CellConfig], out: Path) -> list[Task]:
 
     Checked by test_sweep.py::test_what_is_there_is_not_computed_again.
     """
-    tasks = plan(one for one in configs if not reusable(_folder(out, one) / store.RESULT))
+    tasks = plan(one for one in configs if not reusable(folder_of(out, one) / store.RESULT))
     kept = {task.key for task in tasks if parts.path_of(out, task.key).exists()}
     return [task for task in tasks if task.key not in kept]
 
@@ -157,10 +157,6 @@ class _Engine:
     def _record(self, config: CellConfig, error: str) -> None:
         run = identity(config)
         self.failed[run] = error
-        folder = _folder(self.place.out, config)
+        folder = folder_of(self.place.out, config)
         folder.mkdir(parents=True, exist_ok=True)
         store.record_failure(folder, error)
-
-
-def _folder(out: Path, config: CellConfig) -> Path:
-    return out / config.experiment / identity(config)

@@ -1,6 +1,5 @@
 """Networks that cells share, kept as sealed files in DIR/parts, each trained by one process."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from reflfap import onehidden
 from reflfap.backend import HostArray
 from reflfap.config import CellConfig
 from reflfap.errors import DamagedFileError, StoreError
-from reflfap.files import lock, plain_dataset, read_sealed, write_sealed
+from reflfap.files import floats, lock, read_sealed, write_sealed
 from reflfap.training.result import FlowTrace, Trace, Trained
 
 TRACES = {kind.__name__: kind for kind in (Trace, FlowTrace)}
-LONGEST_TRACE = 10**7
 
 
 def path_of(out: Path, key: str) -> Path:
@@ -70,21 +68,16 @@ def read(path: Path, config: CellConfig) -> Trained:
         if not (isinstance(kind, str) and isinstance(stopped, str) and kind in TRACES):
             raise DamagedFileError(f"{path}: expected a network of a sweep, got {kind!r}")
         W = _floats(file, "W", path, (m, d))
-        q = _floats(file, "q", path, (None,))
+        q = _floats(file, "q", path, (-1,))
         C = _floats(file, "C", path, (m, len(q))) if "C" in file else None
-        parts = (_floats(file, f"trace/{name}", path, (None,)) for name in TRACES[kind]._fields)
+        parts = (_floats(file, f"trace/{name}", path, (-1,)) for name in TRACES[kind]._fields)
         trace: Any = TRACES[kind](*parts)
     return Trained(onehidden.network(W, config.slope), q, trace, stopped, C)
 
 
-def _floats(file: Any, name: str, path: Path, shape: tuple[int | None, ...]) -> HostArray:
-    """A dataset of floats; None in its shape is any length up to LONGEST_TRACE."""
-    dataset = plain_dataset(file, name, path)
-    fits = len(dataset.shape) == len(shape) and all(
-        got == want if want is not None else got <= LONGEST_TRACE
-        for got, want in zip(dataset.shape, shape, strict=True)
-    )
-    if not fits or dataset.dtype.kind != "f" or math.prod(dataset.shape) == 0:
-        got = f"{dataset.dtype} {dataset.shape}"
-        raise DamagedFileError(f"{path}: expected {name} as floats {shape}, got {got}; remove it")
-    return np.asarray(dataset[...])
+def _floats(file: Any, name: str, path: Path, shape: tuple[int, ...]) -> HostArray:
+    """A dataset of floats, of which there is at least one."""
+    values = np.asarray(floats(file, name, path, shape, "remove it"))
+    if values.size == 0:
+        raise DamagedFileError(f"{path}: expected {name} to hold floats, got none; remove it")
+    return values

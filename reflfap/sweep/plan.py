@@ -8,6 +8,7 @@ their own, computed once for all cells that need them and kept in the results fo
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,11 @@ class Task(NamedTuple):
 def identity(config: CellConfig) -> str:
     """The run id of a cell's config."""
     return run_id(canonical_json(config))
+
+
+def folder_of(out: Path, config: CellConfig) -> Path:
+    """The folder of a cell's result, whether it is there or not."""
+    return out / config.experiment / identity(config)
 
 
 def shared(config: CellConfig, network: str) -> CellConfig:

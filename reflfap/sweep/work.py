@@ -20,7 +20,7 @@ from reflfap.experiments.cell import Cell, Given
 from reflfap.monitor import Monitor
 from reflfap.progress import RunMonitor
 from reflfap.sweep import parts
-from reflfap.sweep.plan import SHARED, Task, identity, network_task, shared
+from reflfap.sweep.plan import SHARED, Task, folder_of, identity, network_task, shared
 from reflfap.training.result import Trained
 
 PACE = (300.0, 300.0)
@@ -96,8 +96,7 @@ def _cells(task: Task, place: Place) -> Outcome:
             return Outcome(tuple(done), tuple(failed), busy=True)
         except Exception as error:
             failed.append((identity(config), _text(error)))
-            folder = place.out / config.experiment / identity(config)
-            store.record_failure(folder, _text(error))
+            store.record_failure(folder_of(place.out, config), _text(error))
         else:
             done.append(identity(config))
     return Outcome(tuple(done), tuple(failed))
