@@ -1,5 +1,6 @@
 """E1, one cell: the phenomenon, its control, its limits, the two endings of the long run."""
 
+import gc
 from dataclasses import fields, replace
 
 import numpy as np
@@ -168,3 +169,24 @@ def test_the_prediction_knows_the_cell(norm, data):
         for change in ({}, {"n_adv": 1_000}, {"n": 20})
     ]
     assert 0.5 < more[0] < min(more[1:])
+
+
+@pytest.mark.parametrize("trainer", ["flow", "gd", "kkt"])
+def test_nothing_waits_for_the_garbage_collector(trainer):
+    """A cell leaves no array in a reference cycle: the collector comes when it will, and at the
+    paper's size each training's (N, N) would wait for it beside those of the next."""
+    small = ArtificialConfig(dim=40, hidden=4, n=6, n_adv=7, trainer=trainer, epochs=20, slope=0.9)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)  # what only the collector could free goes to gc.garbage
+    try:
+        artificial.run(small)
+        gc.collect()
+        owners = {type(one).__name__ for one in gc.garbage if "reflfap" in type(one).__module__}
+        arrays = [one.shape for one in gc.garbage if isinstance(one, np.ndarray)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not owners
+    assert not arrays

@@ -91,14 +91,13 @@ def test_costs_grow_with_sizes(name, trainer):
 
 
 def test_memory_is_that_of_the_docstrings():
-    """1.6 GB are measured for a training at N = d = 10,000 (docs/flow.md), 2.4 for a cell.
-
-    In a worker that has done other tasks before it is more: nothing below, a half above at most.
-    """
+    """Measured: 1.6 GB for a training at N = d = 10,000 (docs/flow.md), 2.16 for a cell with its
+    networks given (docs/sweeps.md). A plan that says less would overfill the machine; one that says
+    a third more would leave workers idle."""
     tasks = plan.plan([ArtificialConfig()])
     noise, cell = (task.memory / 1e9 for task in tasks[1:])
-    assert 1.6 <= noise <= 1.5 * 1.6
-    assert 2.4 <= cell <= 1.5 * 2.4
+    assert 1.6 <= noise <= 1.33 * 1.6
+    assert 2.16 <= cell <= 1.33 * 2.16
 
 
 def test_images_share_too():

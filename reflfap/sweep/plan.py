@@ -25,8 +25,8 @@ CG_PRODUCTS = 60
 PASSES = 400
 """Cost of one entry of Z or x in a step of an attack, which is bound by memory, in operations."""
 
-ALLOCATOR = 1.3
-"""Memory of a process over that of its arrays: what is free in pieces too small for the next."""
+ALLOCATOR = 1.1
+"""Memory of a process over that of its arrays: the interpreter, and what is free in pieces."""
 
 SHARED = ("standard", "noise")
 

@@ -163,10 +163,15 @@ class _Flow:
         self.y = self.xp.astype(y, self.xp.float64)
         self.n = x.shape[0]
         self.low_rank = self.n > 2 * x.shape[1]  # then D X X^T is cheaper than D K
-        self.attempt = self._implicit if scheme == "implicit" else self._explicit
+        self.scheme = scheme
         self.K = x @ x.T if scheme == "implicit" or not self.low_rank else None
         self.unsolved = 0
         self.M: Array = None  # (N, N), reused: a new one each time would cost as much as K o M
+
+    def attempt(self, state: State, h: float, tolerance: float) -> Attempt:
+        if self.scheme == "implicit":
+            return self._implicit(state, h, tolerance)
+        return self._explicit(state, h)
 
     def start(self) -> tuple[State, float, list[Row]]:
         """The initial state, a first step that changes no margin by more than 0.5, no trace."""
@@ -239,7 +244,7 @@ class _Flow:
         flops = 2 * self._spread_flops() + 2 * self._interaction_flops() + vectors
         return Attempt(end, error, sum(solve.newton for solve in solves), flops)
 
-    def _explicit(self, state: State, h: float, tolerance: float) -> Attempt:
+    def _explicit(self, state: State, h: float) -> Attempt:
         """The midpoint rule; Euler's step, twice the way to the middle, is the lower order."""
         c = h / self.n
         middle = self.moved(state, h / 2, self.force(state, c / 2 * rate(self.loss, state.q)))
