@@ -23,7 +23,7 @@ from reflfap.cli_run import (
 )
 from reflfap.cli_sweep import sweep_artificial, sweep_collect, sweep_images, sweep_status
 from reflfap.errors import InputError, ReflfapError, refuse
-from reflfap.files import write_text
+from reflfap.files import read_sealed, write_text
 from reflfap.progress import Bars, say
 from reflfap.provenance import describe
 
@@ -96,6 +96,8 @@ def verify_runs(
 ) -> None:
     """Check files to the last bit: seal, schema, run id, config. Exit code 1 if one fails.
 
+    Of a sweep's tables and shared networks, which are no results of a run, the seal alone.
+
     Args:
         runs: run ids or paths; all complete results below the folder if none is given
         out: folder of all results
@@ -105,14 +107,22 @@ def verify_runs(
     damaged = 0
     for path in paths:
         try:
-            with store.open_result(path) as result:
-                names = result.names()
-            print(f"good     {path}  ({len(names)} arrays)")
+            print(f"good     {path}  ({_verified(path)})")
         except ReflfapError as error:
             damaged += 1
             print(f"damaged  {error}")
     if damaged:
         raise ReflfapError(f"{damaged} of {len(paths)} results are damaged")
+
+
+def _verified(path: Path) -> str:
+    """What a file holds, in short, once it is found to be good."""
+    if path.name != store.RESULT:
+        with read_sealed(path) as file:
+            if "run_id" not in file.attrs:
+                return "sealed"
+    with store.open_result(path) as result:
+        return f"{len(result.names())} arrays"
 
 
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {

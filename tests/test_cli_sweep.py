@@ -77,6 +77,27 @@ def test_images_sweep(run, tmp_path):
     assert {"acc_adversarial_test", "alignment_test", "classes"} <= set(header.split(","))
 
 
+def test_verify_knows_the_files_of_sweeps(run, tmp_path, capsys):
+    """Tables and shared networks are good while their seal holds, and a renamed result is one."""
+    run()
+    cli.main(["sweep", "collect", "--out", str(tmp_path / "out")])
+    files = [*tmp_path.glob("out/parts/*.h5"), tmp_path / "out" / "artificial.h5"]
+    assert len(files) == 3
+    capsys.readouterr()
+    assert cli.main(["verify", *map(str, files)]) == 0
+    assert capsys.readouterr().out.count("(sealed)") == 3
+    with open(files[0], "r+b") as file:
+        file.seek(-1, 2)
+        byte = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([byte[0] ^ 1]))
+    assert cli.main(["verify", *map(str, files)]) == 1
+    assert capsys.readouterr().out.count("(sealed)") == 2
+    result = next(tmp_path.glob("out/artificial/*/result.h5")).rename(tmp_path / "mine.h5")
+    assert cli.main(["verify", str(result)]) == 1  # not in the folder of its run
+    assert "damaged" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
