@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from threadpoolctl import threadpool_limits
 
 from reflfap import checks
-from reflfap.backend import Array, asarray, namespace, to_host
+from reflfap.backend import Array, asarray, namespace, on_host
 from reflfap.errors import refuse
 from reflfap.losses import Loss, value
 from reflfap.monitor import SILENT, Monitor
@@ -27,6 +27,10 @@ MarginFunction = Callable[[Array, Array], tuple[Array, Array]]
 CHUNK_ELEMENTS = 2**22
 """Default size of a chunk, n d: 16 MiB in float32. Larger gains nothing, smaller slows the products
 of a margin function (measured, benchmarks/attack.py)."""
+
+DEVICE_CHUNK_ELEMENTS = 2**26
+"""The same on a device, whose kernels take longer to start than to go through a small chunk; 256
+MiB in float32 is a choice by reckoning, not measured."""
 
 
 class Point(NamedTuple):
@@ -121,7 +125,8 @@ def attack(
     _check(x, target, norm, steps, low, high)
     n = x.shape[0]
     if chunk is None:
-        chunk = max(1, CHUNK_ELEMENTS // x.shape[1])
+        size = CHUNK_ELEMENTS if on_host(namespace(x)) else DEVICE_CHUNK_ELEMENTS
+        chunk = max(1, size // x.shape[1])
     checks.whole_number("chunk", chunk, least=1)
     checks.whole_number("workers", workers, least=1)
     model = Evaluated(margin) if callable(margin) else margin
@@ -154,6 +159,8 @@ def _climb(
 ) -> Perturbed:
     """The loop, on one chunk whose first row is row `first` of the whole."""
     xp = namespace(x0)
+    if not on_host(xp):
+        return _climb_unwatched(model, x0, target, norm, steps, limits, first)
     active = xp.arange(x0.shape[0])
     point = model.start(x0, target)
     checks.finite_or_raise(point.q, "margin", "the start of the attack", active + first)
@@ -161,16 +168,8 @@ def _climb(
     used, zero_gradient = xp.zeros_like(active), active < 0
     memory: Array | None = None
     for step in range(1, steps + 1):
-        peak = row_peaks(point.g)
-        zero = peak == 0
+        move, memory, moves, zero = _stepped(x0, x, point.g, norm, memory, limits)
         zero_gradient[active[zero]] = True
-        scale = 1 / (peak + xp.astype(zero, peak.dtype))
-        done = norm.step(x - x0, point.g * scale[:, None], before := memory)
-        move, memory = _move(x0, x, done, scale, limits), done.memory
-        moves = xp.any(move.x != x, axis=1)
-        if memory is not None:
-            moves = moves | (before is None) | xp.any(memory != before, axis=1)
-        moves = moves & ~zero
         if not bool(xp.all(moves)):
             if not bool(xp.any(moves)):
                 break
@@ -186,6 +185,62 @@ def _climb(
         best[active[better]] = x[better]
         q_best[active[better]] = point.q[better]
     return Perturbed(best, q_start, q_best, used, zero_gradient)
+
+
+def _climb_unwatched(
+    model: Model,
+    x0: Array,
+    target: Array,
+    norm: Norm,
+    steps: int,
+    limits: tuple[float, float],
+    first: int,
+) -> Perturbed:
+    """The loop for a device: the host does not wait before its end, so it cannot know who is done.
+
+    Those are frozen where they are, and all steps are made.
+    Checked by test_attacks.py::test_the_devices_loop_is_the_hosts.
+    """
+    xp = namespace(x0)
+    point = model.start(x0, target)
+    rows = xp.arange(x0.shape[0])
+    x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
+    used, zero_gradient = xp.zeros_like(rows), rows < 0
+    moving, finite = ~zero_gradient, xp.isfinite(q_start)
+    memory: Array | None = None
+    for _ in range(steps):
+        move, memory, moves, zero = _stepped(x0, x, point.g, norm, memory, limits)
+        zero_gradient |= zero
+        moving &= moves
+        x = xp.where(moving[:, None], move.x, x)
+        point = model.follow(point, move._replace(x=x), target)
+        finite &= xp.isfinite(point.q)
+        used += xp.astype(moving, used.dtype)
+        better = point.q > q_best
+        best = xp.where(better[:, None], x, best)
+        q_best = xp.where(better, point.q, q_best)
+    when = f"the start of the attack or one of its {steps} steps"
+    checks.finite_or_raise(xp.where(finite, q_best, xp.nan), "margin", when, rows + first)
+    return Perturbed(best, q_start, q_best, used, zero_gradient)
+
+
+def _stepped(
+    x0: Array, x: Array, g: Array, norm: Norm, memory: Array | None, limits: tuple[float, float]
+) -> tuple[Move, Array | None, Array, Array]:
+    """One step of all samples x (n, d) along gradients g: where to, the norm's memory, and (n,)
+    bool which samples move or whose memory changed, and whose gradient is zero."""
+    xp = namespace(x0)
+    peak = row_peaks(g)
+    zero = peak == 0
+    scale = 1 / (peak + xp.astype(zero, peak.dtype))
+    done = norm.step(x - x0, g * scale[:, None], memory)
+    move = _move(x0, x, done, scale, limits)
+    moves = xp.any(move.x != x, axis=1)
+    if done.memory is not None and memory is not None:
+        moves = moves | xp.any(done.memory != memory, axis=1)
+    elif done.memory is not None:  # the first step is what gave it one
+        moves = moves | True
+    return move, done.memory, moves & ~zero, zero
 
 
 def _move(x0: Array, before: Array, step: Step, scale: Array, limits: tuple[float, float]) -> Move:
@@ -229,7 +284,7 @@ def _begin(x: Array, kept: Mapping[str, Any] | None) -> tuple[Perturbed, int]:
 
 
 def _state(result: Perturbed, done: int) -> dict[str, Any]:
-    return {name: to_host(whole[:done]) for name, whole in result._asdict().items()}
+    return {name: whole[:done] for name, whole in result._asdict().items()}
 
 
 def _check(x: Array, target: Array, norm: Norm, steps: int, low: float, high: float) -> None:

@@ -95,6 +95,21 @@ def to_host(array: Array) -> HostArray:
     return np.asarray(array)
 
 
+def on_host(xp: Namespace) -> bool:
+    """Whether reading a number is free. On a device it waits for all work that was handed out, so
+    loops there look at their numbers seldom; docs/gpu.md counts how often."""
+    return xp is np
+
+
+def floats(*scalars: Array) -> tuple[float, ...]:
+    """0-d arrays of one namespace as numbers, in one transfer however many they are.
+
+    Checked by test_backend.py::test_transfers.
+    """
+    xp = namespace(*scalars)
+    return tuple(to_host(xp.stack([xp.astype(one, xp.float64) for one in scalars])).tolist())
+
+
 def synchronise(xp: Namespace) -> None:
     """Wait until the device has finished; does nothing for NumPy. For honest timings."""
     if xp.__name__ == "cupy":

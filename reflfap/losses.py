@@ -84,17 +84,18 @@ def rate(loss: Loss, q: Array) -> Array:
     return _exp(loss.log_rate(q))
 
 
-def log_mean(loss: Loss, q: Array) -> float:
-    """log of (N2), log((1/N) sum_n l(q_n)), for any margin; one transfer to the host.
+def log_mean(loss: Loss, q: Array) -> Array:
+    """log of (N2), log((1/N) sum_n l(q_n)), for any margin; 0-d float64, on the device of q.
 
-    Checked by test_losses.py::test_log_mean_beyond_float64.
+    NaN or infinite if a margin is. Checked by test_losses.py::test_log_mean_beyond_float64.
     """
     logs = loss.log_value(q)
     xp = namespace(logs)
     top = xp.max(logs)
-    if not bool(xp.isfinite(top)):
-        return float(top)
-    return float(top + xp.log(xp.mean(xp.exp(logs - top))))
+    finite = xp.isfinite(top)  # else the differences below would be of infinities
+    shift = xp.where(finite, top, 0.0)
+    mean = xp.mean(xp.exp(xp.where(finite, logs - shift, 0.0)))
+    return xp.where(finite, shift + xp.log(mean), top)
 
 
 def _double(q: Array) -> Array:

@@ -29,7 +29,10 @@ class Monitor:
         return False
 
     def keep(self, stage: str, state: Mapping[str, Any]) -> None:
-        """Keep `state`, host arrays and numbers by name, so that a later run can restore it."""
+        """Keep `state`, arrays and numbers by name, so that a later run can restore it.
+
+        The arrays are the caller's own, on whatever device, and change as it goes on.
+        """
 
 
 SILENT = Monitor()

@@ -76,7 +76,8 @@ class L0(NamedTuple):
         changed = eta != 0 if memory is None else memory
         new = xp.argmax(xp.abs(g) - 2 * xp.astype(changed, g.dtype), axis=1)  # |g| <= 1
         room = xp.sum(xp.astype(changed, xp.int64), axis=1) < self.pixels
-        changed = changed | ((xp.arange(g.shape[1]) == new[:, None]) & room[:, None])
+        pixel = xp.cumulative_sum(xp.ones_like(g[0, :], dtype=new.dtype)) - 1  # on the device of g
+        changed = changed | ((pixel == new[:, None]) & room[:, None])
         eta = eta + g * (0.3 * xp.astype(changed, g.dtype))
         return Step(eta, memory=changed if self.tracked else None)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import h5py
 import numpy as np
 
-from reflfap.backend import HostArray
+from reflfap.backend import HostArray, to_host
 from reflfap.config import Config, from_json, run_id
 from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError, refuse
 from reflfap.files import (
@@ -273,7 +273,7 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         with write_sealed(self.folder / f"{stage}.h5") as file:
             for name, values in state.items():
-                file.create_dataset(name, data=values)
+                file.create_dataset(name, data=to_host(values))
         self.last = time.monotonic()
 
     def restore(self, stage: str) -> dict[str, Any] | None:

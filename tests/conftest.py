@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from libraries import LIBRARIES, library_named, lift
 
 from reflfap import onehidden
+from reflfap.backend import to_host
 from reflfap.monitor import Monitor
 
 # no deadline: the machines that run these tests are shared, and time is benchmarks' business;
@@ -64,9 +66,20 @@ class Interrupting(Monitor):
         return self.left == 0
 
     def keep(self, stage, state) -> None:
-        self.state = {name: np.copy(values) for name, values in state.items()}
+        self.state = {name: np.copy(to_host(values)) for name, values in state.items()}
         if self.left == 0:
             raise KeyboardInterrupt
 
     def restore(self, stage):
         return self.state
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request, monkeypatch):
+    """Each array library in turn, for the functions that the test module calls."""
+    xp = library_named(request.param)
+    if xp is not np:
+        if request.node.get_closest_marker("numpy_only"):
+            pytest.skip("compares the loops for host and device, both on NumPy")
+        lift(request.module, xp, monkeypatch)
+    return xp

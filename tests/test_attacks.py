@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from reflfap import losses, onehidden
 from reflfap.attacks import L0, L2, LInf, LInfSign, attack
 from reflfap.errors import InputError, NonFiniteError
 from reflfap.norms import row_norms, row_peaks
+
+pytestmark = pytest.mark.usefixtures("library")
 
 NORMS = {
     "l2": L2(0.5),
@@ -238,13 +241,16 @@ def test_best_iterate_is_kept(norm):
     assert result.margin == margin(result.x, None)[0]
 
 
-def test_a_nan_names_step_and_sample():
+def test_a_nan_names_step_and_sample(library):
+    """On a device the step is not known: nobody has looked before the end."""
+
     def margin(x, target):
         q = x.sum(axis=1)
         return np.where(q > 0.9, np.nan, q), np.ones_like(x)
 
     x = np.asarray([[-9.0, 0.0], [0.2, 0.0]])
-    with pytest.raises(NonFiniteError, match="for sample 1 at attack step 2"):
+    when = "attack step 2" if library is np else "the start of the attack or one of its 5 steps"
+    with pytest.raises(NonFiniteError, match=f"for sample 1 at {when}"):
         attack(margin, x, np.ones(2), LInf(1.0), steps=5, chunk=1)
 
 
@@ -279,3 +285,16 @@ def test_bad_input_is_refused(problem, norm, options, message):
     given_ = {"x": problem.x, "target": problem.y, "norm": norm, "steps": 3} | options
     with pytest.raises(InputError, match=message):
         attack(partial(onehidden.margin_gradient, problem.net), **given_)
+
+
+@pytest.mark.numpy_only
+@EACH_NORM
+@given(bounded=st.booleans(), **sizes())
+def test_the_devices_loop_is_the_hosts(norm, bounded, **size):
+    """Frozen samples end where those that leave do, bitwise: one sample a chunk, the same sums."""
+    problem = make_problem(data="uniform", **size)
+    expected = run(norm, problem, bounded=bounded, chunk=1)
+    with patch("reflfap.attacks.on_host", lambda xp: False):
+        got = run(norm, problem, bounded=bounded, chunk=1)
+    for one, other in zip(got, expected, strict=True):
+        assert np.array_equal(one, other)

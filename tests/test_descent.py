@@ -10,6 +10,8 @@ from reflfap import losses, onehidden
 from reflfap.errors import InputError, NonFiniteError
 from reflfap.training.descent import descent
 
+pytestmark = pytest.mark.usefixtures("library")
+
 LOSSES = pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
 FORMS = pytest.mark.parametrize("form", ["weights", "coefficients"])
 
@@ -105,6 +107,42 @@ def test_it_stops_once_the_rate_cannot_be_cut():
     assert short.trace.loss[-1] == pytest.approx(np.log(2), rel=1e-3)
     rest = descent(short.net, x, y, losses.LOGISTIC, epochs=8_000, rate=1e-8)
     assert rest.trace.loss[-1] == pytest.approx(short.trace.loss[-1], rel=1e-6)
+
+
+@pytest.mark.numpy_only
+@FORMS
+@pytest.mark.parametrize("unread", [7, 100])
+def test_the_devices_blocks_are_the_hosts_epochs(form, unread, monkeypatch):
+    """Epochs whose losses are read in blocks, and made again up to a cut of the rate: bitwise."""
+    net, x, _ = make_problem(n=4)
+    x, y = np.concatenate([x, x]), np.asarray([1.0] * 4 + [-1.0] * 4)
+    for epochs in (1, 30, 600):
+        expected = descent(net, x, y, losses.LOGISTIC, epochs=epochs, form=form)
+        with monkeypatch.context() as device:
+            device.setattr("reflfap.training.descent.on_host", lambda xp: False)
+            device.setattr("reflfap.training.descent.EPOCHS_UNREAD", unread)
+            got = descent(net, x, y, losses.LOGISTIC, epochs=epochs, form=form)
+        assert np.array_equal(got.net.W, expected.net.W)
+        assert np.array_equal(got.q, expected.q)
+        assert got.stopped == expected.stopped
+        for one, other in zip(got.trace, expected.trace, strict=True):
+            assert np.array_equal(one, other)
+    assert len(set(expected.trace.step)) > 2  # cuts there were
+
+
+@pytest.mark.numpy_only
+@FORMS
+def test_a_block_names_the_epoch_that_diverged(form, monkeypatch):
+    """Though it is read many epochs later, and those after it left the finite numbers."""
+    net, x, y = make_problem(dtype="float32")
+    messages = []
+    for device in (False, True):
+        monkeypatch.setattr("reflfap.training.descent.on_host", lambda xp, host=not device: host)
+        with pytest.raises(NonFiniteError) as caught:
+            descent(net, 3 * x, y, losses.EXPONENTIAL, epochs=50, rate=3.0, form=form)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert "epoch 0" not in messages[0]
 
 
 @FORMS

@@ -1,5 +1,7 @@
 """Gradient flow (N5): its order, its tolerance, independent integrators, limits, symmetries."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from conftest import Interrupting, make_problem
@@ -13,6 +15,8 @@ from reflfap.training import frozen
 from reflfap.training.descent import descent
 from reflfap.training.flow import flow, released_time
 from reflfap.training.frozen import conjugate_gradients, implicit_step, interaction
+
+pytestmark = pytest.mark.usefixtures("library")
 
 LOSSES = pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
 SCHEMES = pytest.mark.parametrize("scheme", ["implicit", "explicit"])
@@ -148,6 +152,26 @@ def test_the_tolerance_is_met(tolerance, n):
     coarse = flow(*problem, EXP, time=1e3, tolerance=tolerance)
     assert np.median(np.abs(coarse.q - fine.q)) < tolerance
     assert len(coarse.trace.time) < len(fine.trace.time) / 4
+
+
+@pytest.mark.numpy_only
+@LOSSES
+@given(seed=st.integers(0, 10**6), log_c=st.floats(-3, 3))
+def test_the_devices_iterations_are_the_hosts(loss, seed, log_c):
+    """Idle iterations, where nobody has looked whether they are needed, change nothing.
+
+    Conjugate gradients may end elsewhere, where they need more than on a device they are given;
+    then Newton's method corrects it: both solve the equation to 1e-9.
+    """
+    net, x, y = make_problem(seed, dim=9, n=6)
+    M = interaction(x @ x.T, onehidden.activation_slope(net.W @ x.T, net.slope))
+    q, c = onehidden.margins(net, x, y), 10**log_c
+    expected = implicit_step(loss, M, y, q, c, 1e-9)
+    with patch("reflfap.training.frozen.on_host", lambda xp: False):
+        got = implicit_step(loss, M, y, q, c, 1e-9)
+    stiffness = 1 + c * np.abs(M).sum()
+    assert rms(got.q - expected.q) < 1e-8 * stiffness
+    assert got.r == pytest.approx(expected.r, rel=1e-8 * stiffness)
 
 
 def raw_images(n=40, dim=60):

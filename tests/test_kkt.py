@@ -18,6 +18,8 @@ from reflfap.theory.kkt import (
 from reflfap.theory.orthogonality import orthogonality
 from reflfap.training.flow import flow
 
+pytestmark = pytest.mark.usefixtures("library")
+
 SIZES = {"seed": st.integers(0, 10**6), "n": st.integers(1, 6), "slope": st.floats(0.05, 0.95)}
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from reflfap import losses
 
+pytestmark = pytest.mark.usefixtures("library")
+
 BOTH = pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
 # float32 margins are rounded, so the truth is taken at the rounded margin: no tolerance for that
 MARGINS = st.floats(-600, 600, allow_subnormal=False)

@@ -35,6 +35,8 @@ from reflfap.theory.orthogonality import (
 )
 from reflfap.theory.perturbations import direction, perturbations
 
+pytestmark = pytest.mark.usefixtures("library")
+
 SEEDS = st.integers(0, 10**6)
 SLOPES = st.floats(0.05, 0.95)
 NORMS = [L2(0.7), LInf(0.7), LInfSign(0.7), L0(2)]

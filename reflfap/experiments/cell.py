@@ -195,6 +195,6 @@ def train(
 def _limit(x: Array, y: Array, config: CellConfig, loss: Loss) -> Trained:
     """The direction of infinite time, scaled to margins of at least one, as a training result."""
     point = aligned_kkt(x, y, config.hidden, config.slope)
-    mean = math.exp(log_mean(loss, point.q))
+    mean = math.exp(float(log_mean(loss, point.q)))
     trace = Trace(np.asarray([np.inf]), np.asarray([mean]), np.asarray([0.0]))
     return Trained(point.net, asarray(point.q, namespace(x)), trace, "limit")

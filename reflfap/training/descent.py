@@ -11,13 +11,13 @@ V = lr v and U = lr u, which saves a pass over them and is rescaled where the sc
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from reflfap import checks
-from reflfap.backend import Array, asarray, namespace, to_host
+from reflfap.backend import Array, asarray, floats, namespace, on_host
 from reflfap.errors import NonFiniteError, refuse
 from reflfap.losses import Loss, log_mean
 from reflfap.monitor import SILENT, Monitor
@@ -26,6 +26,9 @@ from reflfap.training.result import Trace, Trained
 from reflfap.training.schedule import Plateau
 
 FORMS = ("auto", "weights", "coefficients")
+
+EPOCHS_UNREAD = 100
+"""Epochs on a device between two looks at the losses; on the host each is looked at."""
 
 
 def descent(
@@ -49,7 +52,8 @@ def descent(
     left cannot move it. dtype and namespace are those of the arrays; losses are float64.
 
     `form` is "weights", "coefficients", or "auto", the cheaper. Memory besides x and W: weights
-    2 (m, d) and 3 (m, N); coefficients 6 (m, N) and one (N, N).
+    2 (m, d) and 3 (m, N); coefficients 6 (m, N) and one (N, N); on a device two (m, d) or (m, N)
+    more. The host waits for a device once in EPOCHS_UNREAD epochs, and once more at each cut.
     Raises InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
     Checked by test_descent.py::test_both_forms_agree and ::test_one_epoch_by_hand.
     """
@@ -59,31 +63,113 @@ def descent(
         form = "coefficients" if x.shape[0] < 2 * x.shape[1] else "weights"
     kept = monitor.restore(stage) or {}
     state = (_Coefficients if form == "coefficients" else _Weights)(net, x, kept)
-    losses = [float(past) for past in kept.get("loss", ())]
-    schedule, rates = Plateau(rate).course(losses)
-    monitor.begin(stage, epochs, "epoch", len(losses))
-    while True:
-        Z = state.preactivations()
-        slopes = activation_slope(Z, net.slope)
-        q = y * (net.a @ (slopes * Z))  # phi(z) = phi'(z) z
-        losses.append(_mean_loss(loss, q, len(losses)))
-        rates.append(schedule.rate)
-        if len(losses) > epochs or schedule.exhausted:
-            break
-        df = output_gradient(loss, y, q)
-        decay = momentum * (schedule.rate / rates[-2] if len(rates) > 1 else 1)
-        state.step(backward(net, slopes, schedule.rate * df), decay)
-        schedule = schedule.after(losses[-1])
-        monitor.advance()
+    run = _Descent(net, y, loss, state)
+    course = _Course(rate, x.dtype, x.shape[0], [float(past) for past in kept.get("loss", ())])
+    most = 1 if on_host(namespace(x)) else EPOCHS_UNREAD
+    monitor.begin(stage, epochs, "epoch", len(course.losses))
+    while (left := epochs - len(course.losses)) and not course.schedule.exhausted:
+        monitor.advance(_block(run, course, momentum, min(left, most)))
         if monitor.due():
-            monitor.keep(stage, state.kept(losses))
-    monitor.keep(stage, state.kept(losses[:-1]))
+            monitor.keep(stage, state.kept(course.losses))
+    monitor.keep(stage, state.kept(course.losses))
+    _, q = run.measured()
+    course.end(float(log_mean(loss, q)), q)
     monitor.end()
-    time = np.concatenate([[0.0], np.cumsum(rates[:-1])]) / (1 - momentum)
-    trace = Trace(time, np.asarray(losses), np.asarray(rates))
-    stopped = "rate" if schedule.exhausted else "epochs"
+    time = np.concatenate([[0.0], np.cumsum(course.rates[:-1])]) / (1 - momentum)
+    trace = Trace(time, np.asarray(course.losses), np.asarray(course.rates))
+    stopped = "rate" if course.schedule.exhausted else "epochs"
     C = state.C if isinstance(state, _Coefficients) else None
     return Trained(net._replace(W=state.weights()), q, trace, stopped, C)
+
+
+def _block(run: "_Descent", course: "_Course", momentum: float, count: int) -> int:
+    """At most `count` epochs, whose losses are read at once; returns how many were made.
+
+    The rate is taken to stay as it is. Where the schedule cuts it before the block's end, the
+    state from before is taken again and brought to the cut.
+    """
+    before = run.state.saved() if count > 1 else None
+    rate = course.schedule.rate
+    decay = momentum * (rate / course.rates[-1] if course.rates else 1)
+    made = course.read(floats(*run.epochs(count, rate, decay, momentum)))
+    if made < count and before is not None:
+        run.state.load(before)
+        run.epochs(made, rate, decay, momentum)
+        run.q = run.measured()[1]
+    course.check(run.q)  # of the first epoch not made, if its loss was refused
+    return made
+
+
+class _Course:
+    """Losses and rates of a descent on the host, and the schedule that they follow."""
+
+    def __init__(self, rate: float, dtype: Any, n: int, losses: list[float]) -> None:
+        self.losses = losses
+        self.schedule, self.rates = Plateau(rate).course(losses)
+        self.dtype = dtype
+        self.most = math.log(np.finfo(str(dtype)).max / n)  # beyond, the gradient would overflow
+        self.refused: float | None = None
+
+    def read(self, logs: Sequence[float]) -> int:
+        """Take note of log losses, up to one that is not finite or the first cut of the rate."""
+        for made, log in enumerate(logs):
+            if not log < self.most:
+                self.refused = log
+                return made
+            self.losses.append(math.exp(log))
+            self.rates.append(self.schedule.rate)
+            self.schedule = self.schedule.after(self.losses[-1])
+            if self.schedule.exhausted or self.schedule.rate != self.rates[-1]:
+                return made + 1
+        return len(logs)
+
+    def end(self, log: float, q: Array) -> None:
+        """Take note of the final state's loss."""
+        self.refused = None if log < self.most else log
+        self.check(q)
+        self.losses.append(math.exp(log))
+        self.rates.append(self.schedule.rate)
+
+    def check(self, q: Array) -> None:
+        """NonFiniteError if a loss was refused; q (N,) are the margins that made it."""
+        if self.refused is None:
+            return
+        epoch = len(self.losses)
+        if not math.isfinite(self.refused):
+            checks.finite_or_raise(q, "margin", f"epoch {epoch}")
+        raise NonFiniteError(
+            f"loss: expected a mean that {self.dtype} can hold, got exp({self.refused:.4g}) at "
+            f"epoch {epoch}; lower the learning rate, or scale the data down"
+        )
+
+
+class _Descent:
+    """A network's state on its way, and the epoch (N6)."""
+
+    def __init__(self, net: Network, y: Array, loss: Loss, state: "_Weights | _Coefficients"):
+        self.net, self.y, self.loss, self.state = net, y, loss, state
+        self.q: Array = None  # (N,) margins before the last update
+
+    def measured(self) -> tuple[Array, Array]:
+        """phi'(Z), (m, N), and margins (N,) of the present state."""
+        Z = self.state.preactivations()
+        slopes = activation_slope(Z, self.net.slope)
+        return slopes, self.y * (self.net.a @ (slopes * Z))  # phi(z) = phi'(z) z
+
+    def epochs(self, count: int, rate: float, decay: float, momentum: float) -> list[Array]:
+        """(N6) `count` times; the log losses before each update, unread. V first decays by `decay`.
+
+        An update from a loss that is not finite may overflow; who reads that loss then refuses it.
+        """
+        logs = []
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(count):
+                slopes, self.q = self.measured()
+                logs.append(log_mean(self.loss, self.q))
+                df = rate * output_gradient(self.loss, self.y, self.q)
+                self.state.step(backward(self.net, slopes, df), decay)
+                decay = momentum
+        return logs
 
 
 class _Weights:
@@ -107,8 +193,14 @@ class _Weights:
     def weights(self) -> Array:
         return self.W
 
+    def saved(self) -> tuple[Array, Array]:
+        return self.W.copy(), self.V.copy()
+
+    def load(self, saved: tuple[Array, Array]) -> None:
+        self.W, self.V = saved
+
     def kept(self, losses: list[float]) -> dict[str, Any]:
-        return {"W": to_host(self.W), "V": to_host(self.V), "loss": np.asarray(losses)}
+        return {"W": self.W, "V": self.V, "loss": np.asarray(losses)}
 
 
 class _Coefficients:
@@ -136,20 +228,14 @@ class _Coefficients:
     def weights(self) -> Array:
         return self.W0 + self.C @ self.x
 
+    def saved(self) -> tuple[Array, Array]:
+        return self.C.copy(), self.U.copy()
+
+    def load(self, saved: tuple[Array, Array]) -> None:
+        self.C, self.U = saved
+
     def kept(self, losses: list[float]) -> dict[str, Any]:
-        return {"C": to_host(self.C), "U": to_host(self.U), "loss": np.asarray(losses)}
-
-
-def _mean_loss(loss: Loss, q: Array, epoch: int) -> float:
-    mean = log_mean(loss, q)
-    if not math.isfinite(mean):
-        checks.finite_or_raise(q, "margin", f"epoch {epoch}")
-    if not mean < math.log(np.finfo(q.dtype).max / q.shape[0]):  # the next gradient would overflow
-        raise NonFiniteError(
-            f"loss: expected a mean that {q.dtype} can hold, got exp({mean:.4g}) at epoch {epoch}; "
-            "lower the learning rate, or scale the data down"
-        )
-    return math.exp(mean)
+        return {"C": self.C, "U": self.U, "loss": np.asarray(losses)}
 
 
 def _check_settings(epochs: int, rate: float, momentum: float, form: str) -> None:

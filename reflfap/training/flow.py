@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reflfap import checks
-from reflfap.backend import Array, Namespace, asarray, namespace, to_host
+from reflfap.backend import Array, Namespace, asarray, floats, namespace
 from reflfap.errors import ConvergenceError, NonFiniteError
 from reflfap.losses import Loss, log_mean, rate
 from reflfap.monitor import SILENT, Monitor
@@ -49,14 +49,14 @@ class State(NamedTuple):
     Z: Array  # (m, N) pre-activations
     slopes: Array  # (m, N) phi'(Z), the pattern
     q: Array  # (N,) float64 margins, read from Z
-    log_loss: float
+    log_loss: Array  # 0-d float64
 
 
 class Attempt(NamedTuple):
     """A step that was tried."""
 
     state: State
-    error: float  # RMS difference of the margins to those of an embedded method of first order
+    error: Array  # 0-d, RMS difference of the margins to those of an embedded method of first order
     newton: int
     flops: float
 
@@ -104,7 +104,7 @@ def flow(
             monitor.keep(stage, _kept(state, h, rows))
     monitor.keep(stage, _kept(state, h, rows))
     monitor.end()
-    final = (state.t, math.exp(state.log_loss), h, 0.0, 0.0, 0.0)
+    final = (state.t, math.exp(float(state.log_loss)), h, 0.0, 0.0, 0.0)
     trace = FlowTrace(*np.asarray([*rows, final]).T)
     q = namespace(x).astype(state.q, x.dtype)
     return Trained(net._replace(W=net.W + state.C @ x), q, trace, "time", state.C)
@@ -130,23 +130,29 @@ def _advance(
         length = min(h, time - state.t)
         try:
             tried = run.attempt(state, length, tolerance)
-        except ConvergenceError as error:
+        except ConvergenceError as unsolved:
             # Newton's method may fail at a long step; where it goes on to fail, something is wrong
-            failure, h, run.unsolved = f"({error})", 0.1 * length, run.unsolved + 1
+            failure, h, run.unsolved = f"({unsolved})", 0.1 * length, run.unsolved + 1
             if run.unsolved > MOST_UNSOLVED:
                 break
             continue
         newton, flops = newton + tried.newton, flops + tried.flops
-        change = abs(tried.state.log_loss - state.log_loss)
+        error, before, after, turned = floats(
+            tried.error,
+            state.log_loss,
+            tried.state.log_loss,
+            run.sign_changes(state, tried.state),
+        )
+        run.check(tried.state, after)
+        change = abs(after - before)
         # both schemes' estimates are of second order in h
-        factor = 0.9 * math.sqrt(tolerance / max(tried.error, 1e-12 * tolerance))
+        factor = 0.9 * math.sqrt(tolerance / max(error, 1e-12 * tolerance))
         factor = min(GROWTH, factor, MOST_LOG_LOSS / max(change, 1e-12))
-        if tried.error <= tolerance and change <= 1.5 * MOST_LOG_LOSS:
+        if error <= tolerance and change <= 1.5 * MOST_LOG_LOSS:
             end = tried.state._replace(t=time) if h >= time - state.t else tried.state
-            turned = run.sign_changes(state, end)
-            row = (state.t, math.exp(state.log_loss), length, turned, float(newton), flops)
+            row = (state.t, math.exp(before), length, turned, float(newton), flops)
             return end, length * factor, row
-        failure = f"{tried.error:.3g}"
+        failure = f"{error:.3g}"
         h = length * (max(0.1, min(0.7, factor)) if math.isfinite(factor) else 0.1)
     raise ConvergenceError(
         f"flow: expected an error of at most {tolerance:g}, got {failure} at t = {state.t:.6g} "
@@ -177,6 +183,7 @@ class _Flow:
         """The initial state, a first step that changes no margin by more than 0.5, no trace."""
         Z = self.net.W @ self.x.T
         state = self.read(0.0, self.xp.zeros_like(Z), Z)
+        self.check(state, float(state.log_loss))
         r = rate(self.loss, state.q)
         fastest = float(self.xp.max(self.xp.abs(self.margins(self.spread(self.force(state, r))))))
         return state, 0.5 * self.n / max(fastest, 1e-300), []
@@ -187,16 +194,19 @@ class _Flow:
         return self.read(float(kept["t"]), C, Z), float(kept["h"]), rows  # type: ignore[return-value]
 
     def read(self, t: float, C: Array, Z: Array) -> State:
-        """The state with its margins and its loss; raises NonFiniteError."""
+        """The state with its margins and its loss."""
         slopes = activation_slope(Z, self.net.slope)
         q = self.margins(slopes * Z)
-        log_loss = log_mean(self.loss, q)
-        if not math.isfinite(log_loss):
-            checks.finite_or_raise(q, "margin", f"t = {t:.6g}")
-            raise NonFiniteError(
-                f"loss: expected a finite mean, got exp({log_loss}) at t = {t:.6g}"
-            )
-        return State(t, C, Z, slopes, q, log_loss)
+        return State(t, C, Z, slopes, q, log_mean(self.loss, q))
+
+    def check(self, state: State, log_loss: float) -> None:
+        """NonFiniteError for a loss that is not finite, the one of `state`."""
+        if math.isfinite(log_loss):
+            return
+        checks.finite_or_raise(state.q, "margin", f"t = {state.t:.6g}")
+        raise NonFiniteError(
+            f"loss: expected a finite mean, got exp({log_loss}) at t = {state.t:.6g}"
+        )
 
     def margins(self, activations: Array) -> Array:
         """y_n sum_j a_j (.)_jn, (N,) float64."""
@@ -223,8 +233,9 @@ class _Flow:
         """D K, (m, N): the change of Z that the change D of C makes."""
         return (D @ self.x) @ self.x.T if self.low_rank else D @ self.K
 
-    def sign_changes(self, state: State, end: State) -> float:
-        return float(self.xp.sum(self.xp.astype(state.slopes != end.slopes, self.xp.int64)))
+    def sign_changes(self, state: State, end: State) -> Array:
+        """The number of unit-sample pairs whose z changed sign, 0-d."""
+        return self.xp.sum(self.xp.astype(state.slopes != end.slopes, self.xp.int64))
 
     def _implicit(self, state: State, h: float, tolerance: float) -> Attempt:
         """2 (two half steps) - (a whole step), each implicit with its pattern frozen."""
@@ -266,8 +277,8 @@ def _percent(t: float, time: float) -> int:
 
 def _kept(state: State, h: float, rows: list[Row]) -> dict[str, Any]:
     return {
-        "C": to_host(state.C),
-        "Z": to_host(state.Z),
+        "C": state.C,
+        "Z": state.Z,
         "t": np.asarray(state.t),
         "h": np.asarray(h),
         "rows": np.asarray(rows, dtype=np.float64).reshape(-1, 6),
