@@ -15,9 +15,9 @@ from .signatures import bind, for_numpy
 PLAIN = (*rules.NUMBERS, str, np.dtype, type, type(Ellipsis), type(None))
 VIEWS = ("T", "mT", "real", "imag")
 FACTS = ("shape", "ndim", "size", "dtype", "nbytes", "itemsize", "strides")
-ATOMIC = ("scatter_add", "scatter_max", "scatter_min")
+UNORDERED = ("scatter_add", "scatter_max", "scatter_min", "put")
 # each calls get(), or int() of a count on the device: core.pyx and _routines_indexing.pyx
-SYNCHRONISING = ("item", "tolist", "tobytes", "nonzero", "compress")
+SYNCHRONISING = ("item", "tolist", "tobytes", "tofile", "nonzero", "compress", "choose")
 OPERATORS = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "pow": "power",
     "floordiv": "floor_divide", "mod": "remainder", "matmul": "matmul", "and": "bitwise_and",
@@ -56,8 +56,8 @@ class Array:
         if name == "flags":
             flags = {key: self._host.flags[key] for key in ("C_CONTIGUOUS", "F_CONTIGUOUS")}
             return SimpleNamespace(**{key.lower(): value for key, value in flags.items()})
-        if name in ATOMIC:
-            raise AttributeError(f"{name}: atomic additions come in no order; not reproducible")
+        if name in UNORDERED:
+            raise AttributeError(f"{name}: writes in no order; undefined for repeated indices")
         if name == "get":
             return partial(_get, self)
         if not hasattr(np.ndarray, name) or not callable(theirs):
@@ -160,8 +160,6 @@ def compute(name: str, function: Callable[..., Any], args: Any, kwargs: dict[str
         rules.product_into(name, args[:2], kwargs.get("out"))
     rules.one_precision(name, mixed)
     result = function(*args, **kwargs)
-    if isinstance(function, np.ufunc) and not kwargs and isinstance(result, np.ndarray):
-        rules.same_loop(name, args, result)
     if kwargs.get("dtype") is None and name not in ("astype", "asarray"):
         parts = result if isinstance(result, (tuple, list)) else [result]
         rules.no_promotion(name, mixed, [one for one in parts if hasattr(one, "dtype")])
@@ -173,6 +171,10 @@ def _method(name: str, array: Array, *args: Any, **kwargs: Any) -> Any:
     arguments = bind(f"ndarray.{name}", getattr(cupy.ndarray, name), (array, *args), kwargs)
     rules.arguments(name, arguments)
     positional, named = for_numpy(getattr(cupy.ndarray, name), theirs, arguments)
+    if name == "astype" and arguments.keys() & {"casting", "subok"}:
+        raise TypeError("astype: casting and subok are not supported yet")
+    if name == "sort" and not array.flags.c_contiguous:
+        raise NotImplementedError("Sorting non-contiguous array is not supported.")
     if name in ("sort", "argsort"):
         named = rules.stable(name, named)
     on_device = any(isinstance(one, Array) for one in positional[1:])

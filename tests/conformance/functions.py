@@ -21,8 +21,9 @@ ARRAYS = (
     "a", "x", "ar", "m", "v", "arr", "ary", "condition", "a1", "arr1", "ar1", "dst", "array",
     "prototype", "y", "p", "z", "val",
 )  # fmt: skip
-# In CuPy 14.2 these read a number back to go on; all other functions of its Python modules and of
-# _routines_*.pyx were searched for int(), float(), bool(), item(), get() and masks.
+# These read a number back to go on. All of CuPy's Python modules and _routines_*.pyx were searched
+# for int(), float(), bool(), item(), get() and indexing by masks, in this version:
+READ = "14.2."
 SYNCHRONISING = {
     "nonzero": "the number of entries is the result's length",
     "flatnonzero": "nonzero",

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cupy
 import numpy as np
 
 from .record import transfer
@@ -58,20 +57,6 @@ def operands_of_ufunc(name: str, args: Sequence[Any]) -> None:
     for one in args:
         if not (one is None or isinstance(one, (np.ndarray, *NUMBERS))):
             raise TypeError(f"{name}: Unsupported type {type(one)}")
-
-
-def same_loop(name: str, args: Sequence[Any], result: Any) -> None:
-    """CuPy computes in the first of its loops that fits, which need not be NumPy's."""
-    loops = getattr(cupy, name).types if isinstance(getattr(cupy, name), cupy.ufunc) else None
-    if loops is None or not all(isinstance(one, np.ndarray) for one in args):
-        return
-    for loop in loops:
-        inputs, outputs = loop.split("->")
-        if all(np.can_cast(one.dtype, char) for one, char in zip(args, inputs, strict=True)):
-            if np.dtype(outputs[0]) != result.dtype:
-                raise TypeError(f"{name}: CuPy gives {outputs[0]}, NumPy {result.dtype.char}")
-            return
-    raise TypeError(f"{name}: Wrong type ({', '.join(str(one.dtype) for one in args)})")
 
 
 def product_into(name: str, operands: Sequence[Any], out: Any) -> None:

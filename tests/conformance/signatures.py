@@ -12,10 +12,10 @@ UFUNC_KEYWORDS = ("out", "dtype", "casting")  # any other: TypeError "Wrong argu
 
 @cache
 def admitted(function: Callable[..., Any]) -> inspect.Signature:
-    """The signature of a CuPy function, ufunc or compiled method of cupy.ndarray."""
+    """The signature of a CuPy function, ufunc or compiled function, methods included."""
     if isinstance(function, cupy.ufunc):
         return _of_ufunc(function)
-    if inspect.ismethoddescriptor(function):
+    if inspect.ismethoddescriptor(function) or inspect.isbuiltin(function):
         return from_text(function.__doc__)
     signature = inspect.signature(function)
     if any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
