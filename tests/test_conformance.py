@@ -275,6 +275,17 @@ def test_device_memory_is_its_own():
     assert (backend.to_host(xp.empty_like(there, dtype=xp.int64)) != 0).all()
 
 
+def test_copies_and_the_same():
+    """An index on the device copies, even a single one; what is filled or kept is itself."""
+    names = on_device()
+    run("v = d[i[1]]; v += 5; w = d; w += 0; same = xp.asarray(x)", names)
+    run("out = xp.empty((2, 2)); product = xp.matmul(x, x.T, out=out)", names)
+    assert_same(names["d"], VALUES["d"])
+    assert names["w"] is names["d"]
+    assert names["same"] is names["x"]
+    assert names["product"] is names["out"]
+
+
 def small(x, mask):
     total = float(xp.sum(x))
     if bool(x[0] > 0):

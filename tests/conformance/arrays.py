@@ -65,12 +65,10 @@ class Array:
         return partial(_method, name, self)
 
     def __getitem__(self, index: Any) -> "Array":
-        where, masks, arrays = rules.index(index)
+        where, masks, _ = rules.index(index)
         result = self._host[where]  # NumPy refuses what CuPy would wrap
         for _ in masks:
             synchronise("mask")  # the number of True entries is the result's length
-        if arrays and all(one.ndim == 0 for one in arrays):
-            result = result.copy()  # a view in NumPy
         return Array(result)
 
     def __setitem__(self, index: Any, value: Any) -> None:

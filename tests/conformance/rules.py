@@ -100,10 +100,6 @@ def _index_part(part: Any) -> Any:
     if isinstance(part, list):
         transfer("index by a list")  # CuPy makes an array of it
         return np.asarray(part)
-    if isinstance(part, slice):
-        if any(hasattr(one, "_host") for one in (part.start, part.stop, part.step)):
-            raise TypeError("slice: cupy.ndarray has no __index__")
-        return part
     if hasattr(part, "_host"):
         if part._host.dtype.kind not in "biu":
             raise IndexError("arrays used as indices must be of integer or boolean type")
