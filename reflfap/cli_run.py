@@ -10,9 +10,10 @@ from typing import Literal
 import tyro
 
 from reflfap import runs, store
-from reflfap.backend import keep_freed_memory, namespace_for
+from reflfap.backend import namespace_for
 from reflfap.config import ArtificialConfig, CertificatesConfig, Config, ImagesConfig
 from reflfap.experiments import artificial, certificates, images
+from reflfap.host import keep_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.provenance import describe
 from reflfap.runs import Computed

@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeVar
 import tyro
 
 from reflfap import checks
-from reflfap.backend import blas_threads, free_memory, namespace_for
+from reflfap.backend import namespace_for
 from reflfap.cli_run import print_json
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig
 from reflfap.errors import ReflfapError, refuse
+from reflfap.host import blas_threads, free_memory
 from reflfap.progress import Bars, say
 from reflfap.sweep import engine, grid, plan, table
 from reflfap.sweep.executors import Dask, InProcess, Processes

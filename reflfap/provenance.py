@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import reflfap
-from reflfap.backend import blas_threads
+from reflfap.host import blas_threads
 
 _PACKAGES = ("numpy", "scipy", "h5py", "cupy-cuda13x", "cupy-cuda12x")
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted([*ROOT.glob("reflfap/**/*.py"), *ROOT.glob("data_loaders/**/*.py")])
 LAYERS = [
     {"reflfap", "reflfap.errors"},
-    {"reflfap.backend", "reflfap.monitor"},
+    {"reflfap.backend", "reflfap.host", "reflfap.monitor"},
     {"reflfap.checks", "reflfap.rng"},
     {"reflfap.losses", "data_loaders.artificial", "data_loaders"},
     {"reflfap.onehidden"},
