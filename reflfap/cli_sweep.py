@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -52,8 +52,8 @@ class SweepOptions:
     """folder of all results"""
     data_dir: Path | None = None
     """folder of the image sets; default: REFLFAP_DATA, else the platform's cache"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cpu: NumPy; cuda: CuPy"""
+    device: str = "cpu"
+    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
     json: bool = False
     """print one JSON object on standard output"""
 
