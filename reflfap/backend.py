@@ -213,10 +213,10 @@ def _stages(values: HostArray) -> Iterator[tuple[slice, HostArray]]:
     """The parts of a flat array, each with pinned memory of its size."""
     import cupyx
 
-    length = max(1, min(values.size, STAGE_BYTES // values.itemsize))
-    pinned = cupyx.empty_pinned(length, values.dtype)
-    for first in range(0, values.size, length):
-        part = slice(first, min(first + length, values.size))
+    # always of one size, since CuPy keeps what was pinned for the next of just that size
+    pinned = cupyx.empty_pinned(STAGE_BYTES, np.uint8).view(values.dtype)
+    for first in range(0, values.size, pinned.size):
+        part = slice(first, min(first + pinned.size, values.size))
         yield part, pinned[: part.stop - first]
 
 
