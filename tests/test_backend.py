@@ -239,7 +239,8 @@ def test_cholesky_solver(fake, library):
     for _ in range(2):
         x = solve(move[library](b))
         assert M @ (x.values if library == "cupy" else backend.to_host(x)) == pytest.approx(b)
-    for bad in (M - 9 * np.eye(6), np.full((2, 2), np.nan), np.diag([1.0, 1e-8])):
+    indefinite = np.asarray([[1.0, 2.0], [2.0, 1.0]])  # of which CuPy leaves a good diagonal
+    for bad in (indefinite, M - 9 * np.eye(6), np.full((2, 2), np.nan), np.diag([1.0, 1e-8])):
         with pytest.raises(np.linalg.LinAlgError):
             backend.cholesky_solver(move[library](bad), 1e-3)
     assert backend.cholesky_solver(move[library](np.diag([1.0, 1e-8])))
