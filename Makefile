@@ -2,6 +2,8 @@
 # make test       style, types and all tests but the slow ones
 # make test-slow  the long real runs
 # make bench      the measurements in benchmarks/ (installs PyTorch, the peer)
+# make test-gpu   the tests on CuPy too, where there is an NVIDIA GPU; CUDA=12 for an older driver
+# make bench-gpu  one cell on NumPy and on CuPy, compared and timed: gpu-report.md and .json
 #
 # Each creates .venv once, with the versions in constraints.txt; after that nothing is downloaded.
 
@@ -10,9 +12,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
 UNRESTRICTED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
+CUDA ?= 13
 INPUTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow bench clean
+.PHONY: demo test test-slow bench test-gpu bench-gpu clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/reflfap run artificial --n-adv 1000 --figure
@@ -34,6 +37,12 @@ bench: $(VENV)/bench.stamp
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.sweep
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.loading
 
+test-gpu: $(VENV)/gpu-$(CUDA).stamp
+	$(BIN)/pytest -m "not slow"
+
+bench-gpu: $(VENV)/gpu-$(CUDA).stamp
+	$(UNRESTRICTED) $(BIN)/python -m benchmarks.gpu
+
 clean:
 	rm -rf $(VENV)
 
@@ -53,4 +62,11 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 
 $(VENV)/bench.stamp: $(VENV)/test.stamp
 	$(PIP) -e '.[bench]'
+	touch $@
+
+# Wheels for CUDA 12 and 13 fill the same folder, so the other one goes first.
+$(VENV)/gpu-$(CUDA).stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip uninstall -q -y cupy-cuda12x cupy-cuda13x
+	rm -f $(VENV)/gpu-*.stamp
+	$(PIP) 'cupy-cuda$(CUDA)x[ctk]'
 	touch $@

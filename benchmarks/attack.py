@@ -16,8 +16,8 @@ from benchmarks.timing import paired, peak_memory, print_machine
 from data_loaders import artificial as data
 from reflfap import onehidden
 from reflfap.attacks import CHUNK_ELEMENTS, L0, L2, LInf, LInfSign, attack
-from reflfap.backend import keep_freed_memory
 from reflfap.following import perturb
+from reflfap.host import keep_freed_memory
 from reflfap.rng import stream
 
 STEPS = 10

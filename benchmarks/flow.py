@@ -17,9 +17,9 @@ from benchmarks.timing import paired, peak_memory, print_machine
 from data_loaders import artificial as data
 from figures import style
 from reflfap import onehidden
-from reflfap.backend import keep_freed_memory
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
+from reflfap.host import keep_freed_memory
 from reflfap.losses import EXPONENTIAL
 from reflfap.monitor import Monitor
 from reflfap.rng import stream

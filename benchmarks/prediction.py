@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.timing import print_machine
 from figures.prediction import read_released
-from reflfap.backend import keep_freed_memory
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
+from reflfap.host import keep_freed_memory
 
 NORMS = ("l2", "linf", "linf sign", "l0")
 FIELDS = ("norm", "data", "d", "n", "n_adv", "epsilon", "seed", "acc_predicted", "acc_adversarial")

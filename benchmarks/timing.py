@@ -47,7 +47,7 @@ def print_machine() -> None:
         f"threads {pool['num_threads']}"
         for pool in pools
     )
-    print(f"machine: {_processor()}, {blas}")
+    print(f"machine: {processor()}, {blas}")
 
 
 def peak_memory() -> float:
@@ -55,7 +55,8 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its model, and how many cores this machine has of it."""
     try:
         with open("/proc/cpuinfo") as file:
             models = [line.partition(":")[2].strip() for line in file if "model name" in line]

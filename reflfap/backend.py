@@ -1,19 +1,20 @@
 """Which array library is in use: NumPy on the host or CuPy on a device.
 
 All other modules take their namespace from their arrays, `xp = namespace(x)`, and this is the only
-module that moves data between host and device, and the only one that imports CuPy.
+module that moves data between host and device, and the only one that imports CuPy. docs/gpu.md says
+what was read in CuPy's sources for it.
 """
 
 import contextlib
-import ctypes
-import os
+import re
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
-from reflfap.errors import BackendError
+from reflfap.errors import BackendError, DeviceMemoryError
 
 Array: TypeAlias = Any
 """An array of NumPy, CuPy, or any library with an array-API namespace."""
@@ -22,6 +23,17 @@ Namespace: TypeAlias = Any
 """The module of array functions that belongs to an array."""
 
 HostArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+STAGE_BYTES = 2**24
+"""Pinned memory that a transfer of any size takes; CuPy alone would pin that of a whole array."""
+
+POOL_SHARE = 0.9
+"""Of a device's free memory, what arrays may take; the rest is for CUDA's libraries and kernels."""
+
+_INSTALL = (
+    "install it with `pip install 'cupy-cuda13x[ctk]'` ('cupy-cuda12x[ctk]' for a driver of CUDA "
+    "12), or choose --device cpu"
+)
 
 
 def namespace(*arrays: Array) -> Namespace:
@@ -43,7 +55,7 @@ def namespace(*arrays: Array) -> Namespace:
 def _namespace_of(array: Array) -> Namespace:
     if isinstance(array, np.ndarray | np.generic):
         return np
-    if type(array).__module__.partition(".")[0] == "cupy":
+    if _of_cupy(array):
         return sys.modules["cupy"]
     if hasattr(array, "__array_namespace__"):
         return array.__array_namespace__()
@@ -53,46 +65,159 @@ def _namespace_of(array: Array) -> Namespace:
     )
 
 
-def namespace_for(device: str) -> Namespace:
-    """The namespace that creates arrays on `device`: "cpu" is NumPy, "cuda" is CuPy.
+def _of_cupy(thing: object) -> bool:
+    return type(thing).__module__.partition(".")[0] == "cupy"
 
-    Raises BackendError if CuPy is not installed or finds no device.
-    Checked by test_backend.py::test_devices.
+
+def namespace_for(device: str) -> Namespace:
+    """The namespace that creates arrays on `device`: NumPy for "cpu", CuPy for "cuda" and "cuda:K".
+
+    "cuda:K" makes device K the current one of the calling thread; a thread started later begins on
+    device 0 and has to call this itself. "cuda" leaves the current one, at first device 0. Arrays
+    may then take POOL_SHARE of what is free on it when it is first chosen, unless the caller or
+    CUPY_GPU_MEMORY_LIMIT has set a limit already.
+    Raises BackendError, saying what to install or to choose, if the device cannot be used.
+    Checked by test_backend.py::test_devices, ::test_what_is_missing_is_named,
+    ::test_a_device_is_chosen_by_its_index and ::test_the_memory_of_a_device_is_limited_once.
     """
     if device == "cpu":
         return np
-    if device != "cuda":
-        raise BackendError(f"device: expected cpu or cuda, got {device!r}; choose one of the two")
-    try:
-        import cupy
-    except ImportError as error:
+    asked = re.fullmatch("cuda(?::([0-9]{1,9}))?", device)
+    if asked is None:
         raise BackendError(
-            "device: expected CuPy for cuda, got no cupy package; "
-            "install it with `pip install reflfap[gpu]` or choose --device cpu"
-        ) from error
-    try:
-        found = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError:
-        found = 0
-    if found == 0:
-        raise BackendError(
-            "device: expected a CUDA device and driver for cuda, got none; choose --device cpu"
+            f"device: expected cpu, cuda or cuda:K, got {device!r}; choose one of these"
         )
+    cupy = _import_cupy()
+    count = _device_count(cupy.cuda.runtime)
+    if asked[1] is not None:
+        if int(asked[1]) >= count:
+            there = ", ".join(f"cuda:{k}" for k in range(count))
+            raise BackendError(
+                f"device: expected one of the {count} there, {there}, got {device}; choose another"
+            )
+        cupy.cuda.Device(int(asked[1])).use()
+    _load_libraries(cupy.cuda)
+    _limit_memory(cupy)
     return cupy
 
 
+def _import_cupy() -> Namespace:
+    try:
+        import cupy
+    except ImportError as error:
+        found = "no" if isinstance(error, ModuleNotFoundError) else "a broken"
+        raise BackendError(
+            f"device: expected CuPy for cuda, got {found} cupy package; {_INSTALL}"
+        ) from error
+    return cupy
+
+
+def _device_count(runtime: Any) -> int:
+    try:
+        count, found = int(runtime.getDeviceCount()), "none"
+    except runtime.CUDARuntimeError as error:
+        count, found = 0, str(error)
+    if count == 0:
+        raise BackendError(
+            f"device: expected a CUDA device and its driver for cuda, got {found}; install "
+            "NVIDIA's driver for CuPy's CUDA or a later one, or choose --device cpu"
+        )
+    return count
+
+
+def _load_libraries(cuda: Any) -> None:
+    """What CuPy would load at the first product, with a traceback where it is missing."""
+    try:
+        cuda.nvrtc.getVersion(), cuda.cublas, cuda.cusolver
+    except (ImportError, RuntimeError) as error:
+        found = str(error).partition(":")[0]
+        raise BackendError(
+            f"device: expected CUDA's libraries beside CuPy, got {found}; {_INSTALL}"
+        ) from error
+
+
+def _limit_memory(cupy: Namespace) -> None:
+    """Limit the current device's pool, and have it use up what it holds before it fails.
+
+    At its limit CuPy's pool fails even if it holds enough in pieces; only where the device itself
+    refuses does it hand those back and try again.
+    """
+    pool, exhausted = cupy.get_default_memory_pool(), cupy.cuda.memory.OutOfMemoryError
+    if pool.get_limit() == 0:
+        pool.set_limit(size=int(POOL_SHARE * cupy.cuda.runtime.memGetInfo()[0]))
+
+    def allocate(size: int) -> Any:
+        try:
+            return pool.malloc(size)
+        except exhausted:
+            pool.free_all_blocks()
+            return pool.malloc(size)
+
+    if cupy.cuda.get_allocator() == pool.malloc:  # else it is this one, or the caller's own
+        cupy.cuda.set_allocator(allocate)
+
+
+@contextlib.contextmanager
+def device_memory(what: str, remedy: str) -> Iterator[None]:
+    """Where `what` is under way: DeviceMemoryError in place of CuPy's, with numbers and `remedy`.
+
+    Checked by test_backend.py::test_exhausted_memory_is_reported.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        if not _of_cupy(error):
+            raise
+        free, whole = sys.modules["cupy"].cuda.runtime.memGetInfo()
+        raise DeviceMemoryError(
+            f"device memory: expected room for {what}, got {str(error).rstrip('.')}, with "
+            f"{free / 1e9:.2f} of the device's {whole / 1e9:.2f} GB free; {remedy}"
+        ) from error
+
+
 def asarray(values: HostArray, xp: Namespace) -> Array:
-    """`values` of the host as an array of `xp`, same dtype; no copy for NumPy."""
-    return xp.asarray(values)
+    """`values` of the host as an array of `xp`, same dtype; no copy for NumPy.
+
+    To CuPy in pieces of STAGE_BYTES through pinned memory, complete on return. Raises
+    DeviceMemoryError. Checked by test_backend.py::test_transfers and ::test_transfers_are_staged.
+    """
+    if xp.__name__ != "cupy":
+        return xp.asarray(values)
+    source = np.ascontiguousarray(values).reshape(-1)
+    with device_memory(f"an array {values.shape}", "use fewer samples or float32"):
+        array = xp.empty(values.shape, values.dtype)
+    for part, stage in _stages(source):
+        stage[...] = source[part]
+        array.reshape(-1)[part].set(stage)
+        synchronise(xp)  # before the stage is filled again
+    return array
 
 
 def to_host(array: Array) -> HostArray:
-    """`array` as a NumPy array, same dtype; no copy if it is one already."""
+    """`array` as a NumPy array, same dtype; no copy if it is one already.
+
+    From CuPy in pieces, as `asarray`. Checked by test_backend.py::test_transfers_are_staged.
+    """
     if isinstance(array, np.ndarray | np.generic):
         return np.asarray(array)
-    if hasattr(array, "get"):  # CuPy refuses implicit conversion on purpose
-        return np.asarray(array.get())
-    return np.asarray(array)
+    if not _of_cupy(array):
+        return np.asarray(array.get() if hasattr(array, "get") else array)
+    source, found = array.reshape(-1), np.empty(array.size, array.dtype)
+    for part, stage in _stages(found):
+        source[part].get(out=stage)  # returns when it is there
+        found[part] = stage
+    return found.reshape(array.shape)
+
+
+def _stages(values: HostArray) -> Iterator[tuple[slice, HostArray]]:
+    """The parts of a flat array, each with pinned memory of its size."""
+    import cupyx
+
+    # always of one size, since CuPy keeps what was pinned for the next of just that size
+    pinned = cupyx.empty_pinned(STAGE_BYTES, np.uint8).view(values.dtype)
+    for first in range(0, values.size, pinned.size):
+        part = slice(first, min(first + pinned.size, values.size))
+        yield part, pinned[: part.stop - first]
 
 
 def on_host(xp: Namespace) -> bool:
@@ -116,49 +241,69 @@ def synchronise(xp: Namespace) -> None:
         xp.cuda.get_current_stream().synchronize()
 
 
-def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next array instead of handing it back.
+def device_facts(xp: Namespace) -> dict[str, str]:
+    """What the numbers of `xp` depend on: "cpu", or the device and its versions, and TF32.
 
-    glibc maps every array beyond 32 MB anew, and clearing fresh pages takes a tenth to a fourth of
-    a large training (measured, docs/flow.md). It holds for the whole process, so a program calls it
-    once, not the library; elsewhere than with glibc it does nothing.
-    Checked by test_backend.py::test_freed_memory_is_kept.
+    CuPy computes float32 products in TF32, with 11 bits of precision, only where CUPY_TF32=1 asks
+    for it. Checked by test_backend.py::test_facts_of_a_device.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    no_maps, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD in malloc.h
-    mallopt(no_maps, 0)
-    mallopt(trim_threshold, 2**31 - 1)
+    if xp.__name__ != "cupy":
+        return {"device": "cpu"}
+    runtime, products = xp.cuda.runtime, xp._core._routines_linalg
+    number = runtime.getDevice()
+    tf32 = products.get_compute_type(np.float32) == products.COMPUTE_TYPE_TF32
+    return {
+        "device": f"cuda:{number}",
+        "device_name": runtime.getDeviceProperties(number)["name"].decode(),
+        "cuda_runtime": _dotted(runtime.runtimeGetVersion()),
+        "cuda_driver": _dotted(runtime.driverGetVersion()),
+        "tf32": "on" if tf32 else "off",
+    }
 
 
-def release_freed_memory() -> None:
-    """Hand freed memory back after all: what one task leaves in pieces is no room for the next.
+def _dotted(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
 
-    Does nothing elsewhere than with glibc. Checked by test_backend.py::test_freed_memory_is_kept.
+
+def cholesky_solver(M: Array, least_pivot: float = 0.0) -> Callable[[Array], Array]:
+    """The function b -> M^-1 b, (n,), of a symmetric positive definite M (n, n).
+
+    One Cholesky factor, n^3/3, in the library of M: LAPACK or cuSOLVER. Raises
+    numpy.linalg.LinAlgError if M is not positive definite, or a diagonal entry of the factor is
+    below `least_pivot` times the largest. Memory: one (n, n).
+    Checked by test_backend.py::test_cholesky_solver.
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    xp = namespace(M)
+    solve: Callable[[Array], Array]
+    if xp is np:
+        from scipy import linalg  # slow to import: only where something is solved
+
+        factor = linalg.cho_factor(M, check_finite=False)
+        pivots, solve = factor[0].diagonal(), partial(linalg.cho_solve, factor, check_finite=False)
+    elif xp.__name__ == "cupy":
+        pivots, solve = _cupy_cholesky(M, xp)
+    else:
+        L = xp.linalg.cholesky(M)
+        pivots = xp.reshape(L, (-1,))[:: L.shape[0] + 1]
+        solve = partial(_solve_twice, xp.linalg.solve, L)
+    if not float(xp.min(pivots)) >= least_pivot * float(xp.max(pivots)):  # as where one is NaN
+        raise np.linalg.LinAlgError("the matrix is singular to working precision")
+    return solve
 
 
-def blas_threads() -> int:
-    """Threads that the host's BLAS uses at present: what a limit or a setting leaves of the cores.
-
-    Checked by test_backend.py::test_blas_threads.
-    """
-    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    return max((int(pool["num_threads"]) for pool in pools), default=1)
+def _solve_twice(solve: Callable[..., Array], L: Array, b: Array) -> Array:
+    return solve(L.T, solve(L, b))
 
 
-def free_memory() -> float:
-    """Bytes of the host's memory that programs can take at present; half of all where unknown.
+def _cupy_cholesky(M: Array, cupy: Namespace) -> tuple[Array, Callable[[Array], Array]]:
+    import cupyx
+    from cupyx.scipy.linalg import solve_triangular
 
-    Checked by test_backend.py::test_free_memory.
-    """
-    try:
-        with open("/proc/meminfo") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        return 1024.0 * int(lines["MemAvailable"].split()[0])
-    except (OSError, ValueError, KeyError):
-        return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with cupyx.errstate(linalg="raise"):  # else CuPy returns what is left of an indefinite matrix
+        L = cupy.linalg.cholesky(M)
+    U = L.T  # in the order of columns, which solve_triangular need not copy
+
+    def solve(b: Array) -> Array:
+        return solve_triangular(U, solve_triangular(U, b, trans="T"))
+
+    return L.diagonal(), solve

@@ -41,7 +41,7 @@ def run_audit(json: bool = False, html: Path | None = None) -> None:
     rows, unknown = audit.audit(Bars()), audit.unknown_tags()
     failed = [row.tag for row in rows if not row.passed]
     if html is not None:
-        about = {"version": reflfap.__version__, **describe("numpy", "cpu")}
+        about = {"version": reflfap.__version__, **describe()}
         del about["versions_json"]
         about["seconds"] = f"{time.perf_counter() - start:.1f}"
         write_text(html, audit_page.page(rows, {name: str(what) for name, what in about.items()}))

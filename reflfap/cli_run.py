@@ -5,14 +5,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from reflfap import runs, store
-from reflfap.backend import keep_freed_memory, namespace_for
+from reflfap.backend import namespace_for
 from reflfap.config import ArtificialConfig, CertificatesConfig, Config, ImagesConfig
 from reflfap.experiments import artificial, certificates, images
+from reflfap.host import keep_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.provenance import describe
 from reflfap.runs import Computed
@@ -38,8 +38,8 @@ class ArtificialOptions(RunOptions):
     """draw the decision map next to the result, as PNG and PDF"""
     save_data: bool = False
     """store natural data and noise too, which are otherwise drawn again from the seed"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cpu: NumPy; cuda: CuPy"""
+    device: str = "cpu"
+    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
 
 
 def run_artificial(
@@ -69,8 +69,8 @@ class ImagesOptions(RunOptions):
     """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
     figure: bool = False
     """draw natural, perturbed and learned images next to the result, as PNG and PDF"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cpu: NumPy; cuda: CuPy"""
+    device: str = "cpu"
+    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
 
 
 def run_images(
@@ -106,7 +106,7 @@ def run_certificates(
     """Check the theory where its condition holds, nearly holds and fails (E4)."""
 
     def compute(monitor: Monitor) -> Computed:
-        about = {**describe("numpy", "cpu"), "dtype": "float64"}
+        about = {**describe(), "dtype": "float64"}
         return Computed(certificates.run(config, monitor), {}, about)
 
     with store.open_result(_run(config, options, compute)) as result:

@@ -7,15 +7,16 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 from reflfap import checks
-from reflfap.backend import blas_threads, free_memory, namespace_for
+from reflfap.backend import namespace_for
 from reflfap.cli_run import print_json
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig
 from reflfap.errors import ReflfapError, refuse
+from reflfap.host import blas_threads, free_memory
 from reflfap.progress import Bars, say
 from reflfap.sweep import engine, grid, plan, table
 from reflfap.sweep.executors import Dask, InProcess, Processes
@@ -51,8 +52,8 @@ class SweepOptions:
     """folder of all results"""
     data_dir: Path | None = None
     """folder of the image sets; default: REFLFAP_DATA, else the platform's cache"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cpu: NumPy; cuda: CuPy"""
+    device: str = "cpu"
+    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
     json: bool = False
     """print one JSON object on standard output"""
 

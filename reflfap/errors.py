@@ -15,6 +15,10 @@ class BackendError(InputError):
     """Arrays of different libraries were mixed, or the device asked for is not there."""
 
 
+class DeviceMemoryError(ReflfapError, MemoryError):
+    """The device's memory does not suffice; says for what, how much, and what would help."""
+
+
 class NonFiniteError(ReflfapError, ArithmeticError):
     """A computation left the finite numbers; names the step, and the sample where there is one."""
 

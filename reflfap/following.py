@@ -21,7 +21,8 @@ import numpy as np
 import scipy.sparse
 
 from reflfap.attacks import Move, Perturbed, Point, attack
-from reflfap.backend import Array, blas_threads, namespace
+from reflfap.backend import Array, namespace
+from reflfap.host import blas_threads
 from reflfap.monitor import SILENT, Monitor
 from reflfap.norms import Norm
 from reflfap.onehidden import Network, activation, activation_slope, margin_gradient

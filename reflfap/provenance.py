@@ -1,4 +1,4 @@
-"""What made a result: versions, BLAS kernel, threads, source revision."""
+"""What made a result: device, versions, BLAS kernel, threads, source revision."""
 
 import json
 import platform
@@ -8,16 +8,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import reflfap
-from reflfap.backend import blas_threads
+from reflfap.backend import Namespace, device_facts
+from reflfap.host import blas_threads
 
 _PACKAGES = ("numpy", "scipy", "h5py", "cupy-cuda13x", "cupy-cuda12x")
 
 
-def describe(backend: str, device: str) -> dict[str, str | int]:
-    """The root attributes of a result file that say where its numbers come from.
+def describe(xp: Namespace = np) -> dict[str, str | int]:
+    """The root attributes of a result file that say where the numbers of `xp` come from.
 
-    Results differ in the last bits between BLAS kernels and thread counts, so both are recorded.
+    Results differ in the last bits between BLAS kernels and thread counts, so both are recorded;
+    of a device, what `backend.device_facts` lists.
     Checked by test_store.py::test_attributes_of_the_result_file.
     """
     from threadpoolctl import threadpool_info
@@ -25,8 +29,8 @@ def describe(backend: str, device: str) -> dict[str, str | int]:
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     names = sorted({_blas_name(pool) for pool in pools})
     return {
-        "backend": backend,
-        "device": device,
+        "backend": xp.__name__,
+        **device_facts(xp),
         "blas": ", ".join(names) or "unknown",
         "threads": blas_threads(),
         "versions_json": json.dumps(_versions(), sort_keys=True),

@@ -93,8 +93,7 @@ def about(
     xp: Namespace, config: CellConfig, data: images.Images | None = None
 ) -> dict[str, str | int]:
     """The root attributes that say where the numbers of a cell come from."""
-    device = "cpu" if xp.__name__ == "numpy" else "cuda"
-    found = {**describe(xp.__name__, device), "dtype": config.dtype}
+    found = {**describe(xp), "dtype": config.dtype}
     return found if data is None else found | {"data_sha256": data.sha256}
 
 

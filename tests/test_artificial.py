@@ -1,15 +1,18 @@
 """E1, one cell: the phenomenon, its control, its limits, the two endings of the long run."""
 
 import gc
+import sys
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from fake_cupy import Fake, OutOfMemoryError
 
 from data_loaders.artificial import DISTRIBUTIONS
 from reflfap import onehidden
 from reflfap.config import ArtificialConfig
-from reflfap.experiments import artificial
+from reflfap.errors import DeviceMemoryError
+from reflfap.experiments import artificial, cell
 from reflfap.experiments.cell import Given
 from reflfap.norms import row_norms
 
@@ -190,3 +193,26 @@ def test_nothing_waits_for_the_garbage_collector(trainer):
         gc.enable()
     assert not owners
     assert not arrays
+
+
+@pytest.mark.parametrize(
+    ("function", "trainer", "what"),
+    [
+        ("flow", "flow", "training standard on 20 samples"),
+        ("descent", "gd", "training standard on 20 samples"),
+        ("aligned_kkt", "kkt", "training standard on 20 samples"),
+        ("perturb", "flow", "the attack on 100 samples"),
+    ],
+)
+def test_exhausted_memory_names_the_stage(monkeypatch, function, trainer, what):
+    """A device's memory that does not suffice ends a cell with the stage, sizes and a remedy."""
+
+    def exhausted(*args, **kwargs):
+        raise OutOfMemoryError(5_000, 4_000, 7_200)
+
+    monkeypatch.setitem(sys.modules, "cupy", Fake().modules["cupy"])
+    monkeypatch.setattr(cell, function, exhausted)
+    with pytest.raises(DeviceMemoryError) as report:
+        artificial.run(ArtificialConfig(**SMALL, trainer=trainer))
+    assert f"expected room for {what}, got Out of memory allocating 5,000" in str(report.value)
+    assert str(report.value).endswith("; use fewer samples or --dtype float32")

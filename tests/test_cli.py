@@ -23,6 +23,7 @@ from test_files import exit_code, fork, kill, wait_until
 import reflfap
 from reflfap import cli, progress, store
 from reflfap.config import ArtificialConfig, canonical_json, run_id
+from reflfap.errors import DeviceMemoryError
 from reflfap.experiments import artificial
 from reflfap.files import is_locked
 
@@ -304,6 +305,38 @@ def test_cuda_without_cupy_is_refused(tmp_path, reflfap_cli, monkeypatch):
     assert (said.code, said.out) == (2, "")
     assert "device: expected CuPy for cuda, got no cupy package; install it" in said.err
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:"])
+@pytest.mark.parametrize("command", ["run artificial", "run images", "sweep artificial"])
+def test_an_unknown_device_is_refused(tmp_path, reflfap_cli, command, device):
+    out = tmp_path / "results"
+    said = reflfap_cli(*command.split(), "--device", device, "--out", out)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        f"reflfap: error: device: expected cpu, cuda or cuda:K, got {device!r}; choose one of these"
+    )
+    assert not out.exists()
+
+
+def test_a_missing_driver_is_reported(tmp_path, reflfap_cli):
+    cupy = pytest.importorskip("cupy")
+    if cupy.is_available():
+        pytest.skip("there is a device")
+    said = reflfap_cli(*SHORT, "--device=cuda:0", "--out", tmp_path / "results")
+    assert (said.code, said.out) == (2, "")
+    assert "device: expected a CUDA device and its driver for cuda, got cudaError" in said.err
+    assert "or choose --device cpu" in said.err
+
+
+def test_exhausted_memory_of_a_device_is_reported(tmp_path, reflfap_cli, monkeypatch):
+    def exhausted(*args):
+        raise DeviceMemoryError("device memory: expected room")
+
+    monkeypatch.setattr(artificial, "run", exhausted)
+    said = reflfap_cli(*SHORT, "--out", tmp_path)
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "reflfap: failed: device memory: expected room"
 
 
 def test_an_unwritable_folder_is_refused(tmp_path, reflfap_cli):

@@ -1,5 +1,6 @@
 """The direct KKT solution (T2): closed form, an independent optimiser, gradient flow, failures."""
 
+import array_api_strict
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +8,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
 from reflfap import losses, onehidden
+from reflfap.backend import namespace, to_host
 from reflfap.errors import InputError, NoKKTPointError
+from reflfap.theory import kkt
 from reflfap.theory.kkt import (
     aligned_kkt,
     certificate,
@@ -98,6 +101,33 @@ def test_inactive_constraints_are_found():
     assert point.residual < 1e-9
 
 
+def test_rows_are_signed_in_blocks(monkeypatch):
+    """More samples than rows at a time: the same point."""
+    x, y = nearly_orthogonal(1, 6)
+    whole = aligned_kkt(x, y, 4, 0.5)
+    monkeypatch.setattr(kkt, "ROWS", 4)
+    assert np.array_equal(aligned_kkt(x, y, 4, 0.5).net.W, whole.net.W)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 8), slope=st.floats(0.3, 0.95))
+def test_the_arrays_own_library_solves(seed, n, slope):
+    """The same point, inactive constraints included, or the same refusal; arrays stay there."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.standard_normal((n, 5)), rng.choice([-1.0, 1.0], n)
+    there = [array_api_strict.asarray(part) for part in (x, y)]
+    try:
+        expected = aligned_kkt(x, y, 4, slope)
+    except NoKKTPointError as error:
+        with pytest.raises(NoKKTPointError, match=str(error)[:40]):
+            aligned_kkt(*there, 4, slope)
+        return
+    point = aligned_kkt(*there, 4, slope)
+    assert namespace(point.net.W) is array_api_strict
+    assert to_host(point.net.W) == pytest.approx(expected.net.W, abs=1e-9)
+    assert point.lam == pytest.approx(expected.lam, abs=1e-9)
+    assert point.q == pytest.approx(expected.q)
+
+
 def test_failures_are_named():
     """Singular systems, patterns that are not aligned, and networks that are no KKT point."""
     x, y = nearly_orthogonal(0, 4)
@@ -135,6 +165,8 @@ def test_non_negative_solution_against_scipy(seed, n, rank):
     root = np.random.default_rng(seed).standard_normal((n, rank))
     M = root @ root.T + 0.01 * np.eye(n)
     lam = non_negative_solution(M)
+    elsewhere = non_negative_solution(array_api_strict.asarray(M))
+    assert to_host(elsewhere) == pytest.approx(lam, abs=1e-9 * lam.max())
     slack = M @ lam - 1
     assert lam.min() >= 0
     assert slack.min() >= -1e-9

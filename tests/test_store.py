@@ -19,12 +19,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from fake_cupy import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from test_files import exit_code, fork, hold, kill, listing
 
-from reflfap import cli, provenance, store
+from reflfap import backend, cli, provenance, store
 from reflfap.config import ArtificialConfig, canonical_json, run_id
 from reflfap.errors import DamagedFileError, InputError, StoreError
 from reflfap.files import lock, write_sealed
@@ -158,11 +159,18 @@ def test_attributes_of_the_result_file(tmp_path):
 def test_the_blas_kernel_and_its_threads_are_recorded():
     threadpoolctl = pytest.importorskip("threadpoolctl")
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        described = provenance.describe("numpy", "cpu")
+        described = provenance.describe()
     assert described["threads"] == 1
     for pool in threadpoolctl.threadpool_info():
         if pool["user_api"] == "blas":
             assert f"{pool['internal_api']} {pool['version']}" in described["blas"]
+
+
+def test_a_device_is_recorded():
+    cupy = Fake().modules["cupy"]
+    assert backend.device_facts(cupy).items() <= provenance.describe(cupy).items()
+    assert provenance.describe(cupy)["backend"] == "cupy"
+    assert provenance.describe().keys() < provenance.describe(cupy).keys()
 
 
 def test_the_source_revision_is_the_commit(monkeypatch):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted([*ROOT.glob("reflfap/**/*.py"), *ROOT.glob("data_loaders/**/*.py")])
 LAYERS = [
     {"reflfap", "reflfap.errors"},
-    {"reflfap.backend", "reflfap.monitor"},
+    {"reflfap.backend", "reflfap.host", "reflfap.monitor"},
     {"reflfap.checks", "reflfap.rng"},
     {"reflfap.losses", "data_loaders.artificial", "data_loaders"},
     {"reflfap.onehidden"},
@@ -83,7 +83,8 @@ def test_special_rules():
             assert not names & {"reflfap.onehidden", "reflfap.training"}
         if name.startswith("reflfap.experiments"):
             assert not names & {"h5py", "reflfap.store", "reflfap.files", "tqdm"}
-        assert ("cupy" in names) == (name == "reflfap.backend")
+        libraries = {one.split(".")[0] for one in names}
+        assert bool(libraries & {"cupy", "cupyx"}) == (name == "reflfap.backend"), name
         assert not names & {"torch", "pickle"}
 
 
@@ -107,12 +108,28 @@ def test_named_tests_exist():
 
 def test_importing_is_light():
     """`import reflfap` and the numerical modules load neither h5py nor matplotlib nor cupy."""
+    light = "reflfap reflfap.attacks reflfap.training.descent reflfap.training.flow"
+    assert loaded(light, "h5py matplotlib cupy scipy tyro") == ""
+    numerical = "reflfap.following reflfap.theory.kkt reflfap.theory.prediction"
+    assert loaded(numerical, "h5py matplotlib cupy tyro") == ""
+
+
+@pytest.mark.parametrize("first", ["", "sys.modules['cupy'] = None"], ids=["", "without"])
+def test_no_module_needs_cupy(first):
+    """All modules import, and none imports CuPy, whether it is there or not."""
+    every = [module_name(path) for path in MODULES if path.name not in ("__main__.py", "make.py")]
+    assert loaded(" ".join(every), "cupyx cupy_backends", first) == ""
+
+
+def loaded(modules: str, others: str, first: str = "") -> str:
+    """Which of `others` an interpreter has loaded after it imported `modules`."""
     code = (
-        "import sys, reflfap, reflfap.attacks, reflfap.training.descent;"
-        "print(sorted({'h5py', 'matplotlib', 'cupy', 'scipy', 'tyro'} & set(sys.modules)))"
+        f"import os, sys\n{first}\nfrom importlib import import_module\n"
+        f"for name in {modules.split()}: import_module(name)\n"
+        f"print(*sorted(set({others.split()}) & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
 
 
 def test_files_and_functions_are_short():

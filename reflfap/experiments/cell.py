@@ -13,7 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from reflfap import attacks, onehidden
-from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, to_host
+from reflfap.backend import (
+    Array,
+    HostArray,
+    Namespace,
+    asarray,
+    device_memory,
+    namespace,
+    to_host,
+)
 from reflfap.config import CellConfig
 from reflfap.following import perturb
 from reflfap.losses import Loss, log_mean, loss_named
@@ -26,6 +34,8 @@ from reflfap.training.flow import flow, released_time
 from reflfap.training.result import FlowTrace, Trace, Trained
 
 NETWORKS = ("standard", "noise", "adversarial")
+
+_LESS_MEMORY = "use fewer samples or --dtype float32"
 
 
 class Labelled(NamedTuple):
@@ -156,7 +166,8 @@ def attacked(
     """(P2) as the config says: x (N_adv, d) perturbed towards target (N_adv,) within `limits`."""
     low, high = limits
     how = attack_norm(config)
-    return perturb(net, x, target, how, steps=config.steps, low=low, high=high, monitor=monitor)
+    with device_memory(f"the attack on {x.shape[0]} samples", _LESS_MEMORY):
+        return perturb(net, x, target, how, steps=config.steps, low=low, high=high, monitor=monitor)
 
 
 def attack_norm(config: CellConfig) -> Norm:
@@ -176,20 +187,23 @@ def train(
     monitor: Monitor = SILENT,
     initial: Mapping[str, HostArray] | None = None,
 ) -> Trained:
-    """The network called `name`, trained on x (N, d), y (N,) as the config says."""
-    loss = loss_named(config.loss)
-    if config.trainer == "kkt":  # the limit forgets the initial weights
-        return _limit(x, y, config, loss)
-    if initial is not None and name in initial:
-        net = onehidden.network(initial[name], config.slope)
-    else:
-        net = initial_network(config, name)
-    xp = namespace(x)
-    net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
-    if config.trainer == "gd":
-        return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
-    time = released_time(config.epochs)
-    return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
+    """The network called `name`, trained on x (N, d), y (N,) as the config says.
+
+    Checked by test_artificial.py::test_exhausted_memory_names_the_stage.
+    """
+    loss, xp = loss_named(config.loss), namespace(x)
+    with device_memory(f"training {name} on {x.shape[0]} samples", _LESS_MEMORY):
+        if config.trainer == "kkt":  # the limit forgets the initial weights
+            return _limit(x, y, config, loss)
+        if initial is not None and name in initial:
+            net = onehidden.network(initial[name], config.slope)
+        else:
+            net = initial_network(config, name)
+        net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
+        if config.trainer == "gd":
+            return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
+        time = released_time(config.epochs)
+        return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
 
 
 def _limit(x: Array, y: Array, config: CellConfig, loss: Loss) -> Trained:

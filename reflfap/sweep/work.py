@@ -13,10 +13,11 @@ from threadpoolctl import threadpool_limits
 
 from reflfap import runs, store
 from reflfap.attacks import Perturbed
-from reflfap.backend import keep_freed_memory, namespace_for, release_freed_memory
+from reflfap.backend import namespace_for
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig
 from reflfap.experiments import artificial, images
 from reflfap.experiments.cell import Cell, Given
+from reflfap.host import keep_freed_memory, release_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.progress import RunMonitor
 from reflfap.sweep import parts

@@ -14,10 +14,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
 
 from reflfap import checks
-from reflfap.backend import Array, HostArray, asarray, namespace, to_host
+from reflfap.backend import Array, HostArray, asarray, cholesky_solver, namespace, to_host
 from reflfap.errors import NoKKTPointError
 from reflfap.onehidden import Network, activation_slope, network, output_weights
 from reflfap.training.frozen import interaction
@@ -26,6 +25,7 @@ MOST_PIVOTS = 1_000
 REFINEMENTS = 5
 TOLERANCE = 1e-6
 SMALLEST_PIVOT = 1e-6  # relative; rounding leaves a repeated float64 sample 1e-8
+ROWS = 1_000  # of M that are signed at a time, so that no second (N, N) is needed
 
 
 class KKT(NamedTuple):
@@ -49,20 +49,18 @@ def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
     multipliers, constraints are inactive, and each exchange of some costs another factor. Whatever
     was solved, the certificate is taken on the network itself: nothing uncertified is returned.
     Raises NoKKTPointError saying which part failed. dtype and namespace of the network are those of
-    x; the solve is on the host. Memory: two (N, N) in float64; 2.9 GB and 12 s a factor at
-    N = d = 10,000, two cores.
-    Checked by test_kkt.py::test_orthogonal_data, ::test_against_slsqp, ::test_failures_are_named.
+    x, and the solve is there too. Memory: two (N, N) in float64; on the host 2.9 GB and 12 s a
+    factor at N = d = 10,000, two cores.
+    Checked by test_kkt.py::test_orthogonal_data, ::test_against_slsqp, ::test_failures_are_named
+    and ::test_the_arrays_own_library_solves.
     """
     xp = checks.samples_and_labels(x, y)
     m, slope = checks.hidden_units(hidden), checks.leaky_slope(slope)
-    x_host, y_host = to_host(x), to_host(y).astype(np.float64)
-    M = _margins_of_multipliers(x_host, y_host, slope)
-    lam = non_negative_solution(M)
-    a = output_weights(m)
-    weights = aligned_pattern(a[[0, -1]], y_host, slope) * (lam * y_host)
-    rows = weights.astype(x_host.dtype) @ x_host
-    W = np.repeat(rows * a[[0, -1], None], m // 2, axis=0).astype(x_host.dtype)
-    net = network(asarray(W, xp), slope)
+    lam = to_host(non_negative_solution(_margins_of_multipliers(x, y, slope)))
+    a, y_host = output_weights(m)[[0, -1]], to_host(y).astype(np.float64)
+    weights = aligned_pattern(a, y_host, slope) * (lam * y_host) * a[:, None]
+    rows = xp.astype(asarray(weights, xp), x.dtype) @ x
+    net = network(xp.repeat(rows, m // 2, axis=0), slope)
     q, residual = certificate(net, x, y, lam)
     return KKT(net, lam, q, residual)
 
@@ -98,32 +96,35 @@ def certificate(net: Network, x: Array, y: Array, lam: HostArray) -> tuple[HostA
     return q, max(parts.values())
 
 
-def _margins_of_multipliers(x: HostArray, y: HostArray, slope: float) -> HostArray:
+def _margins_of_multipliers(x: Array, y: Array, slope: float) -> Array:
     """M (N, N) float64 with q = M lam under the aligned pattern."""
-    M = (x @ x.T).astype(np.float64)
+    xp, n = namespace(x), x.shape[0]
+    M = xp.astype(x @ x.T, xp.float64, copy=False)
     same, opposite = (1 + slope**2) / 2, -slope
-    for row, label in zip(M, y, strict=True):  # no second (N, N)
-        row *= np.where(y == label, same, opposite)
+    for first in range(0, n, ROWS):
+        rows = slice(first, min(first + ROWS, n))
+        M[rows, :] *= opposite + (same - opposite) * xp.astype(y[rows, None] == y, xp.float64)
     return M
 
 
-def non_negative_solution(M: HostArray) -> HostArray:
+def non_negative_solution(M: Array) -> Array:
     """lam >= 0 with M lam >= 1 and lam_n (M lam - 1)_n = 0, (N,), for positive definite M (N, N).
 
     Block pivoting (Judice and Pires, 1994): solve on the active constraints, then exchange all that
     came out wrong, negative multipliers or margins below one. If three exchanges in a row have not
     lowered the number of wrong ones, only the last wrong one is exchanged, which cannot cycle
     (Murty, 1974). One Cholesky factor a round, N^3/3; one round where every constraint is active.
-    Memory: a second (N, N). Checked by test_kkt.py::test_non_negative_solution_against_scipy.
+    Memory: a second (N, N), a third where a constraint is inactive. dtype and namespace are those
+    of M. Checked by test_kkt.py::test_non_negative_solution_against_scipy.
     """
-    n = len(M)
-    active = np.ones(n, dtype=bool)
+    xp, n = namespace(M), M.shape[0]
+    active = xp.ones(n, dtype=xp.bool)
     fewest, patience = n + 1, 3
     for _ in range(MOST_PIVOTS):
-        lam = np.zeros(n)
-        lam[active] = _solve_ones(M if active.all() else M[np.ix_(active, active)])
-        wrong = np.where(active, lam < 0, M @ lam < 1 - 1e-9)
-        count = int(wrong.sum())
+        lam = xp.zeros(n, dtype=M.dtype)
+        lam[active] = _solve_ones(M if bool(xp.all(active)) else M[active].T[active])  # symmetric
+        wrong = xp.where(active, lam < 0, M @ lam < 1 - 1e-9)
+        count = int(xp.count_nonzero(wrong))
         if count == 0:
             return lam
         if count < fewest:
@@ -131,28 +132,23 @@ def non_negative_solution(M: HostArray) -> HostArray:
         else:
             patience -= 1
         if patience < 0:
-            wrong[: np.flatnonzero(wrong)[-1]] = False
-        active ^= wrong
+            wrong[: int(xp.nonzero(wrong)[0][-1])] = False
+        active = active != wrong
     raise NoKKTPointError(
         f"KKT point: expected the active constraints within {MOST_PIVOTS} exchanges, got {count} "
         f"of {n} still wrong; use --trainer flow"
     )
 
 
-def _solve_ones(M: HostArray) -> HostArray:
+def _solve_ones(M: Array) -> Array:
     """lam with M lam = 1, by Cholesky."""
     try:
-        factor = linalg.cholesky(M, check_finite=False)
-        singular = factor.diagonal().min() < SMALLEST_PIVOT * factor.diagonal().max()
-    except linalg.LinAlgError:
-        singular = True
-    if singular:
+        return cholesky_solver(M, SMALLEST_PIVOT)(namespace(M).ones(M.shape[0], dtype=M.dtype))
+    except np.linalg.LinAlgError as error:
         raise NoKKTPointError(
             "KKT point: expected linearly independent samples, got a singular system; "
             "remove repeated samples, or use --trainer flow"
-        )
-    lam: HostArray = linalg.cho_solve((factor, False), np.ones(len(M)), check_finite=False)
-    return lam
+        ) from error
 
 
 def multiplier_bounds(x: Array, slope: float) -> tuple[float, float]:
@@ -177,29 +173,30 @@ def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
 
     Least squares over the N coefficients of the m d equations. Its normal equations are
     H lam = q with H of (N5) and q the margins: the inner product of two of the N matrices
-    y_n a_j phi'(Z_jn) x_n is H_nk, and that of one with W is q_n. Solved in float64 on the host by
-    Cholesky with a small ridge, and refined: samples that depend on each other up to rounding share
-    their multipliers.
+    y_n a_j phi'(Z_jn) x_n is H_nk, and that of one with W is q_n. Solved in float64 by Cholesky
+    with a small ridge, and refined: samples that depend on each other up to rounding share their
+    multipliers.
     Memory: three (N, N) in float64. Checked by test_theory.py::test_multipliers_are_recovered.
     """
-    checks.samples_and_labels(x, y, net.W.shape[1])
-    xp = namespace(x)
+    xp = checks.samples_and_labels(x, y, net.W.shape[1])
     Z = net.W @ x.T
     slopes = activation_slope(Z, net.slope)
-    q = to_host(y * (net.a @ (slopes * Z))).astype(np.float64)
-    y_host = to_host(y).astype(np.float64)
-    H = to_host(interaction(x @ x.T, slopes)).astype(np.float64)
-    H *= y_host
-    H *= y_host[:, None]
-    ridge = math.sqrt(float(np.finfo(str(x.dtype)).eps)) * H.diagonal().max()
-    factor = linalg.cho_factor(H + ridge * np.eye(len(H)), overwrite_a=True, check_finite=False)
-    lam: HostArray = np.zeros(len(H))
+    signs = xp.astype(y, xp.float64)
+    q = signs * xp.astype(net.a @ (slopes * Z), xp.float64)
+    H = xp.astype(interaction(x @ x.T, slopes), xp.float64, copy=False)
+    H *= signs
+    H *= signs[:, None]
+    largest = float(xp.max(H))  # stands on the diagonal, as in every semi-definite matrix
+    ridged = math.sqrt(float(xp.finfo(x.dtype).eps)) * largest * xp.eye(x.shape[0])
+    ridged += H
+    solve = cholesky_solver(ridged)
+    lam = xp.zeros_like(q)
     for _ in range(REFINEMENTS):  # each takes away most of what the ridge has biased
-        lam = lam + linalg.cho_solve(factor, q - H @ lam, check_finite=False)
-    C = slopes * net.a[:, None] * xp.astype(asarray(lam * y_host, xp), x.dtype)
+        lam = lam + solve(q - H @ lam)
+    C = slopes * net.a[:, None] * xp.astype(lam * signs, x.dtype)
     rest = net.W - C @ x
     residual = float(xp.sqrt(xp.sum(rest * rest))) / float(xp.sqrt(xp.sum(net.W * net.W)))
-    return Recovered(lam, residual)
+    return Recovered(to_host(lam), residual)
 
 
 def effective_multipliers(net: Network, C: Array, y: Array) -> Array:

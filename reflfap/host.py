@@ -1,0 +1,55 @@
+"""Settings of this process and what its machine has: the C library's memory, BLAS threads."""
+
+import contextlib
+import ctypes
+import os
+
+from threadpoolctl import threadpool_info
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory for the next array instead of handing it back.
+
+    glibc maps every array beyond 32 MB anew, and clearing fresh pages takes a tenth to a fourth of
+    a large training (measured, docs/flow.md). It holds for the whole process, so a program calls it
+    once, not the library; elsewhere than with glibc it does nothing.
+    Checked by test_host.py::test_freed_memory_is_kept.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    no_maps, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD in malloc.h
+    mallopt(no_maps, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+
+
+def release_freed_memory() -> None:
+    """Hand freed memory back after all: what one task leaves in pieces is no room for the next.
+
+    Does nothing elsewhere than with glibc. Checked by test_host.py::test_freed_memory_is_kept.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def blas_threads() -> int:
+    """Threads that the host's BLAS uses at present: what a limit or a setting leaves of the cores.
+
+    Checked by test_host.py::test_blas_threads.
+    """
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max((int(pool["num_threads"]) for pool in pools), default=1)
+
+
+def free_memory() -> float:
+    """Bytes of the host's memory that programs can take at present; half of all where unknown.
+
+    Checked by test_host.py::test_free_memory.
+    """
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return 1024.0 * int(lines["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
