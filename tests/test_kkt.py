@@ -109,6 +109,7 @@ def test_rows_are_signed_in_blocks(monkeypatch):
     assert np.array_equal(aligned_kkt(x, y, 4, 0.5).net.W, whole.net.W)
 
 
+@pytest.mark.numpy_only
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 8), slope=st.floats(0.3, 0.95))
 def test_the_arrays_own_library_solves(seed, n, slope):
     """The same point, inactive constraints included, or the same refusal; arrays stay there."""
