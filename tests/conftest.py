@@ -80,6 +80,6 @@ def library(request, monkeypatch):
     xp = library_named(request.param)
     if xp is not np:
         if request.node.get_closest_marker("numpy_only"):
-            pytest.skip("compares the loops for host and device, both on NumPy")
+            pytest.skip("numpy_only: says nothing of the library, or takes thousands of steps")
         lift(request.module, xp, monkeypatch)
     return xp

@@ -57,11 +57,11 @@ class _Module:
     """A module whose functions are lifted."""
 
     def __init__(self, module: ModuleType, xp: Any) -> None:
-        self.module, self.xp = module, xp
+        self._module, self._xp = module, xp
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.module, name)
-        return lifted(value, self.xp) if isinstance(value, FunctionType) else value
+        value = getattr(self._module, name)
+        return lifted(value, self._xp) if isinstance(value, FunctionType) else value
 
 
 def lifted(function: Callable[..., Any], xp: Any) -> Callable[..., Any]:

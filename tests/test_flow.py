@@ -74,11 +74,12 @@ def test_conjugate_gradients(seed, n):
 
 
 def test_conjugate_gradients_say_when_they_fail(monkeypatch):
-    monkeypatch.setattr(frozen, "MOST_CG", 1)
+    monkeypatch.setattr("reflfap.training.frozen.MOST_CG", 1)
     with pytest.raises(ConvergenceError, match="expected a residual cut to 1e-10"):
         conjugate_gradients(lambda v: v * np.asarray([1.0, 2.0]), np.ones(2), 1e-10)
 
 
+@pytest.mark.numpy_only
 @SCHEMES
 @given(seed=st.integers(0, 10**6), time=st.floats(0.01, 1e6))
 @settings(max_examples=10)
@@ -103,6 +104,7 @@ def reference(net, x, y, loss, time, rtol=1e-10):
     return done.y[:, -1].reshape(net.W.shape)
 
 
+@pytest.mark.numpy_only
 @LOSSES
 @SCHEMES
 def test_against_scipy(loss, scheme):
@@ -112,6 +114,7 @@ def test_against_scipy(loss, scheme):
     assert got.net.W == pytest.approx(reference(net, x, y, loss, 5.0), abs=1e-6)
 
 
+@pytest.mark.numpy_only
 @pytest.mark.parametrize("seed", range(3))
 def test_against_scipy_with_sign_changes(seed):
     """Where units cross samples the right-hand side jumps, and either method loses digits there."""
@@ -122,6 +125,7 @@ def test_against_scipy_with_sign_changes(seed):
     assert got.q == pytest.approx(onehidden.margins(expected, x, y), abs=5e-3)
 
 
+@pytest.mark.numpy_only
 @LOSSES
 @SCHEMES
 def test_order_of_convergence(loss, scheme):
@@ -139,6 +143,7 @@ def test_order_of_convergence(loss, scheme):
     assert order > 1.8
 
 
+@pytest.mark.numpy_only
 @pytest.mark.parametrize("tolerance", [0.3, 0.1, 0.03])
 @pytest.mark.parametrize("n", [20, 150])
 def test_the_tolerance_is_met(tolerance, n):
@@ -183,6 +188,7 @@ def raw_images(n=40, dim=60):
     return onehidden.network(W, 0.01), x, y
 
 
+@pytest.mark.numpy_only
 def test_both_schemes_agree():
     """On white data, on more samples than inputs, and on strongly correlated ones."""
     problems = [
@@ -198,6 +204,7 @@ def test_both_schemes_agree():
         assert rms(ours.q - theirs.q) < 0.01
 
 
+@pytest.mark.numpy_only
 def test_stiffness_does_not_shorten_the_implicit_steps():
     """Correlated data: the explicit scheme needs many times the steps."""
     steps = {
@@ -208,6 +215,7 @@ def test_stiffness_does_not_shorten_the_implicit_steps():
     assert steps["explicit"] > 3 * steps["implicit"]
 
 
+@pytest.mark.numpy_only
 @LOSSES
 def test_descent_at_small_rate_is_flow(loss):
     """Descent with and without momentum at the same t; its distance to flow falls with the rate."""
@@ -234,6 +242,7 @@ def test_the_loss_never_increases(loss, scheme):
         assert trace.time[1:] == pytest.approx(trace.time[:-1] + trace.step[:-1])
 
 
+@pytest.mark.numpy_only
 def test_late_loss_falls_like_one_over_time():
     """Separable data: d log L / d log t tends to -1."""
     trace = flow(*make_problem(5, dim=80, n=10, hidden=10), EXP, time=1e7).trace
@@ -256,6 +265,7 @@ def test_symmetries():
     assert flow(exchanged, x, -y, EXP, **run).q == pytest.approx(q, abs=1e-6)
 
 
+@pytest.mark.numpy_only
 @given(c=st.floats(0.1, 10))
 @settings(max_examples=10)
 def test_scaling(c):
@@ -329,6 +339,7 @@ def test_a_step_that_cannot_meet_its_tolerance_is_reported(monkeypatch):
         flow(*raw_images(), EXP, time=1e3)
 
 
+@pytest.mark.numpy_only
 def test_a_step_that_cannot_be_solved_is_cut(monkeypatch):
     """Natural images with random labels: Newton's method may fail at a long step, not at a short.
 

@@ -10,7 +10,6 @@ from scipy.optimize import minimize, nnls
 from reflfap import losses, onehidden
 from reflfap.backend import namespace, to_host
 from reflfap.errors import InputError, NoKKTPointError
-from reflfap.theory import kkt
 from reflfap.theory.kkt import (
     aligned_kkt,
     certificate,
@@ -105,7 +104,7 @@ def test_rows_are_signed_in_blocks(monkeypatch):
     """More samples than rows at a time: the same point."""
     x, y = nearly_orthogonal(1, 6)
     whole = aligned_kkt(x, y, 4, 0.5)
-    monkeypatch.setattr(kkt, "ROWS", 4)
+    monkeypatch.setattr("reflfap.theory.kkt.ROWS", 4)
     assert np.array_equal(aligned_kkt(x, y, 4, 0.5).net.W, whole.net.W)
 
 

@@ -17,7 +17,6 @@ from test_kkt import SIZES, nearly_orthogonal
 from reflfap import onehidden
 from reflfap.attacks import L0, L2, LInf, LInfSign, attack
 from reflfap.errors import InputError, NoKKTPointError
-from reflfap.theory import orthogonality as t1
 from reflfap.theory.boundary import boundary_function, normal, sign_agreement
 from reflfap.theory.kkt import aligned_kkt, multiplier_bounds, recover_multipliers
 from reflfap.theory.learning import (
@@ -63,7 +62,7 @@ def kkt_point(seed, n, slope, hidden=4):
 @given(seed=SEEDS, n=st.integers(1, 9), dim=st.integers(1, 9), slope=SLOPES, rows=st.integers(1, 9))
 def test_orthogonality_by_loops(monkeypatch, seed, n, dim, slope, rows):
     """The quantities of (T1) as a double loop finds them, however many rows a block has."""
-    monkeypatch.setattr(t1, "CHUNK_ROWS", rows)
+    monkeypatch.setattr("reflfap.theory.orthogonality.CHUNK_ROWS", rows)
     x = draw(seed, n, dim)[0]
     norms = [math.sqrt(sum(entry**2 for entry in row)) for row in x]
     p_max = 0.0

@@ -11,7 +11,7 @@ def normal(x: Array, y: Array, lam: Array) -> Array:
     In the dtype of x. Checked by test_theory.py::test_the_boundary_is_the_normals_hyperplane.
     """
     xp = checks.samples_and_labels(x, y)
-    return xp.astype(lam * y, x.dtype) @ x
+    return (xp.astype(lam, x.dtype) * y) @ x
 
 
 def boundary_function(b: Array, z: Array) -> Array:

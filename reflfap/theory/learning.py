@@ -31,7 +31,7 @@ def effects(x: Array, eta: Array, target: Array, lam: Array, z: Array) -> Effect
     Checked by test_theory.py::test_the_decomposition_is_exact.
     """
     xp = checks.samples_and_labels(x, target)
-    weights = xp.astype(lam * target, x.dtype)
+    weights = xp.astype(lam, x.dtype) * target
     return Effects(z @ (weights @ x), z @ (weights @ eta))
 
 
