@@ -198,7 +198,7 @@ def _climb_unwatched(
 ) -> Perturbed:
     """The loop for a device: the host does not wait before its end, so it cannot know who is done.
 
-    Those are frozen where they are, and all steps are made.
+    Those stay where they are, and would in each further step; all steps are made.
     Checked by test_attacks.py::test_the_devices_loop_is_the_hosts.
     """
     xp = namespace(x0)
@@ -206,16 +206,15 @@ def _climb_unwatched(
     rows = xp.arange(x0.shape[0])
     x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
     used, zero_gradient = xp.zeros_like(rows), rows < 0
-    moving, finite = ~zero_gradient, xp.isfinite(q_start)
+    finite = xp.isfinite(q_start)
     memory: Array | None = None
     for _ in range(steps):
         move, memory, moves, zero = _stepped(x0, x, point.g, norm, memory, limits)
         zero_gradient |= zero
-        moving &= moves
-        x = xp.where(moving[:, None], move.x, x)
+        x = xp.where(moves[:, None], move.x, x)
         point = model.follow(point, move._replace(x=x), target)
         finite &= xp.isfinite(point.q)
-        used += xp.astype(moving, used.dtype)
+        used += xp.astype(moves, used.dtype)
         better = point.q > q_best
         best = xp.where(better[:, None], x, best)
         q_best = xp.where(better, point.q, q_best)

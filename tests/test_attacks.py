@@ -298,3 +298,24 @@ def test_the_devices_loop_is_the_hosts(norm, bounded, **size):
         got = run(norm, problem, bounded=bounded, chunk=1)
     for one, other in zip(got, expected, strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.numpy_only
+def test_a_zero_gradient_freezes_on_a_device_too():
+    """Scaling eta back into its ball once more moves it by a last digit, on which this margin looks
+    with favour; but on the host a sample without a gradient has left by then."""
+    x = np.zeros((5_000, 12))
+    directions = np.random.default_rng(0).standard_normal(x.shape)
+
+    def margin(x, target):
+        lengths = row_norms(x)
+        alive = lengths < 0.77
+        q = np.where(alive, lengths - 9, -lengths)
+        return q, directions * alive[:, None]
+
+    expected = attack(margin, x, np.ones(5_000), L2(0.78), steps=9)
+    with patch("reflfap.attacks.on_host", lambda xp: False):
+        got = attack(margin, x, np.ones(5_000), L2(0.78), steps=9)
+    assert expected.zero_gradient.all()
+    for one, other in zip(got, expected, strict=True):
+        assert np.array_equal(one, other)
