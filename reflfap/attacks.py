@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from threadpoolctl import threadpool_limits
 
 from reflfap import checks
-from reflfap.backend import Array, asarray, namespace, on_host
+from reflfap.backend import Array, asarray, device_memory, namespace, on_host
 from reflfap.errors import refuse
 from reflfap.losses import Loss, value
 from reflfap.monitor import SILENT, Monitor
@@ -118,7 +118,8 @@ def attack(
     that seldom multiply matrices. Memory besides x and the result is about ten chunks a worker.
     dtype and namespace are those of x. Costs at most `steps` + 1 evaluations of the margin.
 
-    Raises InputError for bad input, NonFiniteError naming step and sample for a NaN margin.
+    Raises InputError for bad input, NonFiniteError naming step and sample for a NaN margin (on a
+    device the sample alone), DeviceMemoryError suggesting a chunk.
     Checked by test_attacks.py::test_constraint_and_range_hold, ::test_never_worse_than_the_start,
     ::test_batch_split_changes_nothing and ::test_gradient_scale_is_irrelevant.
     """
@@ -137,12 +138,14 @@ def attack(
         return _climb(model, x[rows], target[rows], norm, steps, (low, high), rows.start)
 
     chunks = [slice(first, min(first + chunk, n)) for first in range(done, n, chunk)]
-    for rows, part in zip(chunks, _in_threads(climb, chunks, workers), strict=True):
-        for whole, piece in zip(result, part, strict=True):
-            whole[rows] = piece
-        monitor.advance(rows.stop - rows.start)
-        if monitor.due():
-            monitor.keep(stage, _state(result, rows.stop))
+    remedy = f"attack with chunk={max(1, chunk // 2)}, or fewer samples"
+    with device_memory(f"{chunk} samples of the attack at once", remedy):
+        for rows, part in zip(chunks, _in_threads(climb, chunks, workers), strict=True):
+            for whole, piece in zip(result, part, strict=True):
+                whole[rows] = piece
+            monitor.advance(rows.stop - rows.start)
+            if monitor.due():
+                monitor.keep(stage, _state(result, rows.stop))
     monitor.keep(stage, _state(result, n))
     monitor.end()
     return result

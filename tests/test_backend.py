@@ -17,6 +17,7 @@ import pytest
 from fake_cupy import CUDARuntimeError, Fake, OutOfMemoryError
 
 from reflfap import backend
+from reflfap.attacks import L2, attack
 from reflfap.errors import BackendError, DeviceMemoryError
 
 
@@ -172,6 +173,16 @@ def test_exhausted_memory_is_reported(fake):
         raise MemoryError("of the host")
     with pytest.raises(ZeroDivisionError), backend.device_memory("a", "b"):
         1 / 0  # noqa: B018
+
+
+def test_an_attack_without_memory_suggests_a_chunk(fake):
+    backend.namespace_for("cuda")
+
+    def margin(x, target):
+        raise OutOfMemoryError(5_000, 4_000, 7_200)
+
+    with pytest.raises(DeviceMemoryError, match=r"room for 4 samples.*attack with chunk=2, or"):
+        attack(margin, np.ones((9, 2)), np.ones(9), L2(1.0), steps=3, chunk=4)
 
 
 def test_transfers():
