@@ -74,6 +74,13 @@ class Interrupting(Monitor):
         return self.state
 
 
+def fewer_examples(test, patch):
+    """Ten in place of forty: an operation on the conformance backend takes as long as ten."""
+    name = "_hypothesis_internal_use_settings"
+    if (own := getattr(test, name, None)) is not None:
+        patch.setattr(test, name, settings(own, max_examples=min(10, own.max_examples)))
+
+
 @pytest.fixture(params=LIBRARIES)
 def library(request, monkeypatch):
     """Each array library in turn, for the functions that the test module calls."""
@@ -82,4 +89,5 @@ def library(request, monkeypatch):
         if request.node.get_closest_marker("numpy_only"):
             pytest.skip("numpy_only: says nothing of the library, or takes thousands of steps")
         lift(request.module, xp, monkeypatch)
+        fewer_examples(request.function, monkeypatch)
     return xp
