@@ -155,8 +155,9 @@ def test_divergence_is_reported(form):
 @FORMS
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("epochs", [1, 17])
-def test_a_resumed_run_equals_an_undisturbed_one(form, dtype, epochs):
-    """To the last bit, trace and schedule included."""
+def test_a_resumed_run_equals_an_undisturbed_one(form, dtype, epochs, monkeypatch):
+    """To the last bit, trace and schedule included; on a device too, between two blocks."""
+    monkeypatch.setattr("reflfap.training.descent.EPOCHS_UNREAD", 1)
     problem, settings = make_problem(dtype=dtype), {"epochs": 40, "form": form}
     monitor = Interrupting(epochs)
     with pytest.raises(KeyboardInterrupt):
