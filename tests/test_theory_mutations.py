@@ -71,9 +71,9 @@ MUTATIONS = [
     ("kkt", "2 / (1 + net.slope) * y", "2 / (1 + net.slope)"),
     ("kkt", "* y * (net.a @ C)", "* y * (-net.a @ C)"),
     # (T4), (T5)
-    ("boundary", "lam * y, x.dtype", "lam, x.dtype"),
-    ("boundary", "lam * y, x.dtype", "-lam * y, x.dtype"),
-    ("boundary", "lam * y, x.dtype", "y, x.dtype"),
+    ("boundary", "xp.astype(lam, x.dtype) * y", "xp.astype(lam, x.dtype)"),
+    ("boundary", "xp.astype(lam, x.dtype) * y", "-xp.astype(lam, x.dtype) * y"),
+    ("boundary", "xp.astype(lam, x.dtype) * y", "y"),
     ("boundary", "return z @ b", "return -z @ b"),
     ("boundary", "return z @ b", "return z.T @ b"),
     ("boundary", "[0]) == xp.sign", "[0]) != xp.sign"),
@@ -91,8 +91,8 @@ MUTATIONS = [
     ("perturbations", "target[:, None] * v", "target * v[:, None]"),
     # (L1) to (L3)
     ("learning", "self.samples + self.perturbations", "self.samples - self.perturbations"),
-    ("learning", "lam * target, x.dtype", "lam, x.dtype"),
-    ("learning", "lam * target, x.dtype", "target, x.dtype"),
+    ("learning", "xp.astype(lam, x.dtype) * target", "xp.astype(lam, x.dtype)"),
+    ("learning", "xp.astype(lam, x.dtype) * target", "target"),
     ("learning", "Effects(z @ (weights @ x),", "Effects(-z @ (weights @ x),"),
     ("learning", "z @ (weights @ eta)", "-z @ (weights @ eta)"),
     ("learning", "return total * (z @ v)", "return -total * (z @ v)"),
