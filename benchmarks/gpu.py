@@ -125,7 +125,8 @@ def device_memory(xp):
 
 
 def waits(cell, xp):
-    """How long the host waits for one number, and how often each training made it wait at least."""
+    """How long the host waits for one number, and the steps of each training, which make it wait as
+    often as docs/gpu.md says."""
     one = xp.ones(1)
     float(one[0])
     start = time.perf_counter()
@@ -134,7 +135,7 @@ def waits(cell, xp):
     found = {"microseconds a number": 1e6 * (time.perf_counter() - start) / READS}
     for name, trace in cell.traces.items():
         found[f"{name}: steps"] = len(trace.time) - 1
-        if hasattr(trace, "newton"):  # each with some products, and a number read for each
+        if hasattr(trace, "newton"):
             found[f"{name}: Newton iterations"] = int(trace.newton.sum())
     return found
 

@@ -125,17 +125,19 @@ def attack(
     """
     _check(x, target, norm, steps, low, high)
     n = x.shape[0]
+    size, loop = CHUNK_ELEMENTS, _climb
+    if not on_host(namespace(x)):
+        size, loop = DEVICE_CHUNK_ELEMENTS, _climb_unwatched
     if chunk is None:
-        size = CHUNK_ELEMENTS if on_host(namespace(x)) else DEVICE_CHUNK_ELEMENTS
         chunk = max(1, size // x.shape[1])
     checks.whole_number("chunk", chunk, least=1)
     checks.whole_number("workers", workers, least=1)
-    model = Evaluated(margin) if callable(margin) else margin
+    how = _Attack(Evaluated(margin) if callable(margin) else margin, norm, steps, (low, high))
     result, done = _begin(x, monitor.restore(stage))
     monitor.begin(stage, n, "sample", done)
 
     def climb(rows: slice) -> Perturbed:
-        return _climb(model, x[rows], target[rows], norm, steps, (low, high), rows.start)
+        return loop(how, x[rows], target[rows], rows.start)
 
     chunks = [slice(first, min(first + chunk, n)) for first in range(done, n, chunk)]
     remedy = f"attack with chunk={max(1, chunk // 2)}, or fewer samples"
@@ -151,27 +153,26 @@ def attack(
     return result
 
 
-def _climb(
-    model: Model,
-    x0: Array,
-    target: Array,
-    norm: Norm,
-    steps: int,
-    limits: tuple[float, float],
-    first: int,
-) -> Perturbed:
+class _Attack(NamedTuple):
+    """What an attack is, whatever it is made on."""
+
+    model: Model
+    norm: Norm
+    steps: int
+    limits: tuple[float, float]  # of the data
+
+
+def _climb(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
     """The loop, on one chunk whose first row is row `first` of the whole."""
     xp = namespace(x0)
-    if not on_host(xp):
-        return _climb_unwatched(model, x0, target, norm, steps, limits, first)
     active = xp.arange(x0.shape[0])
-    point = model.start(x0, target)
+    point = how.model.start(x0, target)
     checks.finite_or_raise(point.q, "margin", "the start of the attack", active + first)
     x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
     used, zero_gradient = xp.zeros_like(active), active < 0
     memory: Array | None = None
-    for step in range(1, steps + 1):
-        move, memory, moves, zero = _stepped(x0, x, point.g, norm, memory, limits)
+    for step in range(1, how.steps + 1):
+        move, memory, moves, zero = _stepped(how, x0, x, point.g, memory)
         zero_gradient[active[zero]] = True
         if not bool(xp.all(moves)):
             if not bool(xp.any(moves)):
@@ -181,7 +182,7 @@ def _climb(
             cache = tuple(part[moves] for part in point.cache)
             point = Point(point.q[moves], point.g[moves], cache)
             memory = None if memory is None else memory[moves]
-        point, x = model.follow(point, move, target), move.x
+        point, x = how.model.follow(point, move, target), move.x
         checks.finite_or_raise(point.q, "margin", f"attack step {step}", active + first)
         used[active] += 1
         better = point.q > q_best[active]
@@ -190,44 +191,36 @@ def _climb(
     return Perturbed(best, q_start, q_best, used, zero_gradient)
 
 
-def _climb_unwatched(
-    model: Model,
-    x0: Array,
-    target: Array,
-    norm: Norm,
-    steps: int,
-    limits: tuple[float, float],
-    first: int,
-) -> Perturbed:
+def _climb_unwatched(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
     """The loop for a device: the host does not wait before its end, so it cannot know who is done.
 
     Those stay where they are, and would in each further step; all steps are made.
     Checked by test_attacks.py::test_the_devices_loop_is_the_hosts.
     """
     xp = namespace(x0)
-    point = model.start(x0, target)
+    point = how.model.start(x0, target)
     rows = xp.arange(x0.shape[0])
     x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
     used, zero_gradient = xp.zeros_like(rows), rows < 0
     finite = xp.isfinite(q_start)
     memory: Array | None = None
-    for _ in range(steps):
-        move, memory, moves, zero = _stepped(x0, x, point.g, norm, memory, limits)
+    for _ in range(how.steps):
+        move, memory, moves, zero = _stepped(how, x0, x, point.g, memory)
         zero_gradient |= zero
         x = xp.where(moves[:, None], move.x, x)
-        point = model.follow(point, move._replace(x=x), target)
+        point = how.model.follow(point, move._replace(x=x), target)
         finite &= xp.isfinite(point.q)
         used += xp.astype(moves, used.dtype)
         better = point.q > q_best
         best = xp.where(better[:, None], x, best)
         q_best = xp.where(better, point.q, q_best)
-    when = f"the start of the attack or one of its {steps} steps"
+    when = f"the start of the attack or one of its {how.steps} steps"
     checks.finite_or_raise(xp.where(finite, q_best, xp.nan), "margin", when, rows + first)
     return Perturbed(best, q_start, q_best, used, zero_gradient)
 
 
 def _stepped(
-    x0: Array, x: Array, g: Array, norm: Norm, memory: Array | None, limits: tuple[float, float]
+    how: _Attack, x0: Array, x: Array, g: Array, memory: Array | None
 ) -> tuple[Move, Array | None, Array, Array]:
     """One step of all samples x (n, d) along gradients g: where to, the norm's memory, and (n,)
     bool which samples move or whose memory changed, and whose gradient is zero."""
@@ -235,8 +228,8 @@ def _stepped(
     peak = row_peaks(g)
     zero = peak == 0
     scale = 1 / (peak + xp.astype(zero, peak.dtype))
-    done = norm.step(x - x0, g * scale[:, None], memory)
-    move = _move(x0, x, done, scale, limits)
+    done = how.norm.step(x - x0, g * scale[:, None], memory)
+    move = _move(x0, x, done, scale, how.limits)
     moves = xp.any(move.x != x, axis=1)
     if done.memory is not None and memory is not None:
         moves = moves | xp.any(done.memory != memory, axis=1)

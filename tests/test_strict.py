@@ -10,19 +10,13 @@ import pytest
 from conftest import make_problem
 from hypothesis import given
 from hypothesis import strategies as st
+from test_attacks import EACH_NORM
+from test_onehidden import LOSSES
 
 from reflfap import losses, onehidden
-from reflfap.norms import L0, L2, LInf, LInfSign, row_norms, row_peaks
+from reflfap.norms import row_norms, row_peaks
 
 SECOND = xp.Device("device1")
-NORMS = {
-    "l2": L2(0.5),
-    "linf": LInf(0.2),
-    "linf sign": LInfSign(0.2),
-    "l0": L0(3),
-    "l0 tracked": L0(3, tracked=True),
-}
-LOSSES = pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
 DTYPES = st.sampled_from(["float32", "float64"])
 
 
@@ -61,7 +55,7 @@ def test_losses(loss, q, dtype):
     agree(loss.log_curvature(there(q)), loss.log_curvature(q))
 
 
-@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@EACH_NORM
 @given(seed=st.integers(0, 10**6), dtype=DTYPES)
 def test_steps_of_attacks(norm, seed, dtype):
     """Three steps, with the memory of the one before, from gradients with a peak of one."""

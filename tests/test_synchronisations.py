@@ -5,8 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 from conftest import make_problem
+from test_attacks import EACH_NORM
+from test_onehidden import LOSSES
 
-from reflfap import attacks, losses
+from reflfap import losses
 from reflfap.backend import asarray
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
@@ -15,14 +17,6 @@ from reflfap.training.descent import EPOCHS_UNREAD, descent
 from reflfap.training.flow import flow
 
 conformance = pytest.importorskip("conformance", reason="CuPy is not installed")
-
-NORMS = {
-    "l2": attacks.L2(0.5),
-    "linf": attacks.LInf(0.2),
-    "linf sign": attacks.LInfSign(0.2),
-    "l0": attacks.L0(3),
-    "l0 tracked": attacks.L0(3, tracked=True),
-}
 
 
 @pytest.fixture
@@ -45,7 +39,7 @@ def waits(function, *args, **options):
     return result, files
 
 
-@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@EACH_NORM
 def test_the_attacks_loop_never_waits(norm, problem):
     """As often for 3 steps as for 40, and each time before the loop or after it."""
     net, x, y = problem
@@ -63,7 +57,7 @@ def test_descent_waits_once_in_a_hundred_epochs(form, problem):
         assert files == {"descent.py": blocks + 1}
 
 
-@pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
+@LOSSES
 @pytest.mark.parametrize(("scheme", "most"), [("implicit", 6), ("explicit", 1)])
 def test_flow_waits_a_handful_of_times_a_step(loss, scheme, most, problem):
     """Implicit: once for each of three solves, seldom twice, and once to accept the step."""

@@ -95,7 +95,8 @@ def _block(run: "_Descent", course: "_Course", momentum: float, count: int) -> i
     if made < count and before is not None:
         run.state.load(before)
         run.epochs(made, rate, decay, momentum)
-        run.q = run.measured()[1]
+        if course.refused is not None:
+            run.q = run.measured()[1]
     course.check(run.q)  # of the first epoch not made, if its loss was refused
     return made
 
