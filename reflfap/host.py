@@ -11,16 +11,18 @@ def keep_freed_memory() -> None:
     """Have the C library keep freed memory for the next array instead of handing it back.
 
     glibc maps every array beyond 32 MB anew, and clearing fresh pages takes a tenth to a fourth of
-    a large training (measured, docs/flow.md). It holds for the whole process, so a program calls it
-    once, not the library; elsewhere than with glibc it does nothing.
+    a large training (measured, docs/flow.md), and of one in threads, each of which hands back its
+    own. It holds for the whole process, so a program calls it once, not the library; elsewhere than
+    with glibc it does nothing.
     Checked by test_host.py::test_freed_memory_is_kept.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    no_maps, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD in malloc.h
+    no_maps, trim_threshold, most_arenas = -4, -1, -8  # M_MMAP_MAX, ... in malloc.h
     mallopt(no_maps, 0)
+    mallopt(most_arenas, 1)  # a thread's own is handed back whenever it is empty
     mallopt(trim_threshold, 2**31 - 1)
 
 

@@ -20,6 +20,9 @@ class Monitor:
     def end(self) -> None:
         """The present stage is done."""
 
+    def say(self, line: str) -> None:
+        """A line for people about the present stage."""
+
     def restore(self, stage: str) -> Mapping[str, Any] | None:
         """The last kept state of `stage`, host arrays and numbers by name, or None."""
         return None

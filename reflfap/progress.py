@@ -32,6 +32,10 @@ class Bars(Monitor):
     def advance(self, amount: int = 1) -> None:
         self._bar.update(amount)
 
+    def say(self, line: str) -> None:
+        if not self._quiet:
+            self._bar.write(line, file=sys.stderr)
+
     def end(self) -> None:
         if self._bar is not None:
             self._bar.close()

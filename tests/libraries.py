@@ -20,7 +20,7 @@ from reflfap.backend import HostArray, asarray, namespace_for, to_host
 from reflfap.errors import BackendError
 
 KERNELS = ("reflfap.onehidden", "reflfap.losses", "reflfap.attacks", "reflfap.norms")
-PACKAGES = ("reflfap.training.", "reflfap.theory.")
+PACKAGES = ("reflfap.training.", "reflfap.theory.", "reflfap.deep.")
 LIBRARIES = ("numpy", "conformance", "cupy")
 
 

@@ -1,0 +1,151 @@
+"""A deep network as a classifier: accuracy, margins for attacks, and its weights from elsewhere."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reflfap import checks
+from reflfap.attacks import MarginFunction
+from reflfap.backend import Array, HostArray, Namespace, asarray, floats, namespace, to_host
+from reflfap.deep import softmax
+from reflfap.deep.layers import Total
+from reflfap.deep.network import Chain, Pass, Weights
+from reflfap.deep.team import Team, share
+from reflfap.errors import refuse
+
+PIECE = 128
+"""Images that a worker evaluates at once."""
+
+
+class Images(NamedTuple):
+    """Images with their classes, on the host."""
+
+    x: HostArray  # (N, C, H, W): bytes, 0 to 255, or floats on [0, 1]
+    y: HostArray  # (N,) whole numbers
+
+
+def images(x: HostArray, y: HostArray, shape: tuple[int, int, int], classes: int) -> Images:
+    """Images of a shape (C, H, W) and their classes, checked.
+
+    Raises InputError for other channels or sizes, pixels outside [0, 1], classes out of range.
+    Checked by test_classifier.py::test_bad_images_are_refused.
+    """
+    if x.ndim != 4 or tuple(x.shape[1:]) != shape:
+        expected = f"(N, {', '.join(map(str, shape))}) as the network takes"
+        refuse("x", f"images of shape {expected}", tuple(x.shape), "use the network for this data")
+    if len(x) == 0:
+        refuse("x", "at least one image", "none", "give some")
+    if x.dtype != np.uint8:
+        checks.floating("x", x, ndim=4)
+        if not (x.min() >= 0 and x.max() <= 1):  # as where one is NaN
+            got = f"{x.min():g} to {x.max():g}"
+            refuse("x", "bytes, or pixels in [0, 1]", got, "divide by 255, or clip")
+    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+        got = f"{y.dtype} {tuple(y.shape)}"
+        refuse("y", f"one whole number for each of {len(x)} images", got, "give one class each")
+    if y.min() < 0 or y.max() >= classes:
+        got = f"{y.min()} to {y.max()}"
+        refuse("y", f"classes 0 to {classes - 1}", got, "give numbers of classes")
+    return Images(x, y)
+
+
+def pixels(x: HostArray, xp: Namespace, dtype: str) -> Array:
+    """Images as floats on [0, 1] of a library."""
+    values = x.astype(dtype)
+    if x.dtype == np.uint8:
+        values /= 255
+    return asarray(values, xp)
+
+
+def outputs(network: Chain, weights: Weights, x: Array) -> Array:
+    """z (N, classes) for pixels x (N, C, H, W) on [0, 1], in evaluation mode.
+
+    Checked by test_classifier.py::test_samples_do_not_mix.
+    """
+    return network.forward(weights, x, Pass())[0]
+
+
+def accuracy(network: Chain, weights: Weights, samples: Images, team: Team) -> float:
+    """The fraction of images whose largest output is that of their class; of ties the first counts.
+
+    Checked by test_classifier.py::test_accuracy.
+    """
+    like = next(iter(weights.values()))
+    xp, dtype = namespace(like), str(like.dtype)
+
+    def work(part: int, total: Total) -> Array:
+        rows = share(len(samples.y), team.workers, part)
+        x, y, hits = samples.x[rows], samples.y[rows], xp.zeros((), dtype=xp.int64)
+        for first in range(0, len(y), PIECE):
+            some = slice(first, first + PIECE)
+            z = outputs(network, weights, pixels(x[some], xp, dtype))
+            hits = hits + xp.sum(xp.argmax(z, axis=1) == asarray(y[some], xp))
+        return hits
+
+    return sum(floats(*team.run(work))) / len(samples.y)
+
+
+def margin_function(
+    network: Chain, weights: Weights, shape: tuple[int, int, int]
+) -> MarginFunction:
+    """What `attacks.attack` climbs: (x (n, d), target (n,)) -> (q (n,), dq/dx (n, d)).
+
+    q = log(p_t / (1 - p_t)) of the target class, in evaluation mode: an attack that climbs it
+    descends the targeted cross-entropy, (P2), step by step; `softmax.targeted_margin`. q > 0 where
+    the target has more than half of the probability. Targets are whole numbers of any dtype.
+    Checked by test_classifier.py::test_attacks_descend_the_cross_entropy.
+    """
+
+    def margin(x: Array, target: Array) -> tuple[Array, Array]:
+        how = Pass(weights=False)
+        z, cache = network.forward(weights, x.reshape(-1, *shape), how)
+        q, dz = softmax.targeted_margin(z, target)
+        dx, _ = network.backward(weights, cache, dz, how)
+        return q, dx.reshape(x.shape)
+
+    return margin
+
+
+def from_released(
+    network: Chain, arrays: Mapping[str, Any], dtype: str = "float32"
+) -> dict[str, HostArray]:
+    """Weights from arrays by the released code's names and layouts, as in a state_dict of PyTorch.
+
+    There a convolution is (K, C, r, r) and a linear map (K, C); here (r, r, C, K) and (C, K).
+    Counters of batches are passed over; InputError for missing, unknown, or misshapen arrays.
+    Checked by test_classifier.py::test_released_weights.
+    """
+    specs = network.arrays()
+    unknown = {name for name in arrays if not name.endswith("num_batches_tracked")} - set(specs)
+    if unknown:
+        got, remedy = ", ".join(sorted(unknown)[:3]), "give the weights of this network"
+        refuse("arrays", f"the {len(specs)} names of this network", got, remedy)
+    found = {}
+    for name, spec in specs.items():
+        released = tuple(spec.shape[axis] for axis in _RELEASED[len(spec.shape)])
+        given = np.asarray(arrays[name]) if name in arrays else None
+        if given is None or given.shape != released:
+            got = "none" if given is None else f"shape {given.shape}"
+            refuse(name, f"an array of shape {released}", got, "give the weights of this network")
+        if not np.isfinite(given).all():
+            refuse(name, "finite numbers", "NaN or infinity", "load weights that are whole")
+        layout = given.transpose(np.argsort(_RELEASED[given.ndim]))
+        found[name] = np.ascontiguousarray(layout, dtype=dtype)
+    return found
+
+
+def to_released(weights: Weights) -> dict[str, HostArray]:
+    """The inverse of `from_released`, on the host.
+
+    Checked by test_classifier.py::test_released_weights.
+    """
+    host = {name: to_host(values) for name, values in weights.items()}
+    return {
+        name: np.ascontiguousarray(values.transpose(_RELEASED[values.ndim]))
+        for name, values in host.items()
+    }
+
+
+_RELEASED = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
+"""The released layout's axes in this one's, by the number of axes."""

@@ -1,0 +1,251 @@
+"""The layers of deep networks, each forward directly above its backward.
+
+Images are (height, width, sample, channel), written (H, W, N, C): a shifted view of them consists
+of blocks of N C numbers, and all pixels are the rows of one matrix product with the weights. Every
+function keeps dtype and library. A gradient is named after what it belongs to, with a d in front;
+dy is the gradient of the loss with respect to the output of the layer.
+"""
+
+from collections.abc import Callable, Iterator
+
+from reflfap.backend import Array, namespace
+from reflfap.deep import winograd
+
+COLUMNS = 2**21
+"""Numbers in the columns of a piece of a plain convolution: 8 MiB in float32."""
+
+Total = Callable[[Array], Array]
+"""Adds an array up over all parts of a batch."""
+
+
+def normalise(x: Array, mean: Array, std: Array) -> Array:
+    """Pixels x (N, C, H, W) as (x_c - mean_c) / std_c in the layout of all others, (H, W, N, C).
+
+    Checked by test_layers.py::test_normalisation.
+    """
+    xp = namespace(x)
+    return xp.ascontiguousarray((xp.transpose(x, (2, 3, 0, 1)) - mean) / std)
+
+
+def normalise_backward(dy: Array, std: Array) -> Array:
+    """dx = dy / std_c, (N, C, H, W). Checked by test_layers.py::test_gradients."""
+    xp = namespace(dy)
+    return xp.ascontiguousarray(xp.transpose(dy / std, (2, 3, 0, 1)))
+
+
+def convolution(x: Array, w: Array, b: Array, stride: int, padding: int) -> Array:
+    """y[p, q, n, k] = b_k + sum_ijc w[i, j, c, k] x[s p + i - pad, s q + j - pad, n, c].
+
+    w (r, r, C, K), b (K,); pixels beyond the border are zero. By Winograd's tiles where
+    `tile_size` finds them faster.
+    Checked by test_layers.py::test_convolution_against_loops.
+    """
+    m = tile_size(x, w, stride, padding)
+    if m is None:
+        return plain_convolution(x, w, b, stride, padding)
+    return winograd.convolve(x, w, b, padding, m)
+
+
+def convolution_backward(
+    dy: Array, x: Array, w: Array, stride: int, padding: int, weights: bool = True
+) -> tuple[Array, Array | None, Array | None]:
+    """dx, dw, db; without `weights` the last two are not computed. The transpose of `convolution`:
+
+        db_k = sum_pqn dy[p, q, n, k]
+        dw[i, j, c, k] = sum_pqn x[s p + i - pad, s q + j - pad, n, c] dy[p, q, n, k]
+        dx[s p + i - pad, s q + j - pad, n, c] += sum_k w[i, j, c, k] dy[p, q, n, k].
+
+    Checked by test_layers.py::test_gradients and ::test_convolution_gradients_against_loops.
+    """
+    m = tile_size(x, w, stride, padding)
+    if m is None:
+        return plain_convolution_backward(dy, x, w, stride, padding, weights)
+    return winograd.backward(x, w, dy, padding, m, weights)
+
+
+def tile_size(x: Array, w: Array, stride: int, padding: int) -> int | None:
+    """The size of Winograd's tiles that takes the least time, or None where plain columns do.
+
+    In multiplications of a matrix product, as `winograd.cost`; see there. What a GPU finds faster
+    is not known. Checked by test_winograd.py::test_tiles_are_used_where_they_save.
+    """
+    (height, width, samples, C), (r, _, _, K) = x.shape, w.shape
+    if r != 3 or stride != 1:
+        return None
+    height, width = height + 2 * padding - 2, width + 2 * padding - 2
+    costs = {m: winograd.cost(m, height, width, samples, C, K) for m in winograd.TILES}
+    best = min(costs, key=costs.__getitem__)
+    plain = 9 * height * width * samples * C * (K + 20)
+    return best if costs[best] < plain else None
+
+
+def plain_convolution(x: Array, w: Array, b: Array, stride: int, padding: int) -> Array:
+    """`convolution` as written there: one product of columns (p q n, i j c) and w (i j c, k)."""
+    xp, (r, _, _, K) = namespace(x, w, b), w.shape
+    wide = _padded(x, padding)
+    height, width = ((size - r) // stride + 1 for size in wide.shape[:2])
+    y = xp.empty((height, width, x.shape[2], K), dtype=x.dtype)
+    flat = w.reshape(-1, K)
+    for some in _pieces(x.shape[2], height * width * flat.shape[0]):
+        columns = _columns(wide[:, :, some], r, stride, (height, width))
+        y[:, :, some] = (columns @ flat + b).reshape(height, width, -1, K)
+    return y
+
+
+def plain_convolution_backward(
+    dy: Array, x: Array, w: Array, stride: int, padding: int, weights: bool = True
+) -> tuple[Array, Array | None, Array | None]:
+    """`convolution_backward`, by the same columns: db = 1^T dY, dw = columns^T dY, and the columns'
+    own gradient dY w^T is added to the pixels that they were copied from."""
+    xp, (r, _, C, K) = namespace(x, w, dy), w.shape
+    wide = _padded(x, padding)
+    dwide = xp.zeros_like(wide)
+    (height, width), flat = dy.shape[:2], w.reshape(-1, K)
+    dw, db = xp.zeros_like(flat), xp.zeros(K, dtype=x.dtype)
+    for some in _pieces(x.shape[2], height * width * flat.shape[0]):
+        dY = dy[:, :, some].reshape(-1, K)
+        if weights:
+            dw += _columns(wide[:, :, some], r, stride, (height, width)).T @ dY
+            db += xp.sum(dY, axis=0)
+        dcolumns = (dY @ flat.T).reshape(height, width, -1, r * r, C)
+        for at, (down, across) in enumerate(_shifts(r, stride, (height, width))):
+            dwide[down, across, some] += dcolumns[:, :, :, at]
+    dx = dwide[padding : padding + x.shape[0], padding : padding + x.shape[1]]
+    return xp.ascontiguousarray(dx), *((dw.reshape(w.shape), db) if weights else (None, None))
+
+
+def _padded(x: Array, padding: int) -> Array:
+    """x with a border of zeros."""
+    if not padding:
+        return x
+    xp, (height, width, *rest) = namespace(x), x.shape
+    wide = xp.zeros((height + 2 * padding, width + 2 * padding, *rest), dtype=x.dtype)
+    wide[padding:-padding, padding:-padding] = x
+    return wide
+
+
+def _columns(wide: Array, r: int, stride: int, size: tuple[int, int]) -> Array:
+    """All patches of r x r pixels, (p q n, i j c)."""
+    xp, (_, _, n, C) = namespace(wide), wide.shape
+    columns = xp.empty((*size, n, r * r, C), dtype=wide.dtype)
+    for at, (down, across) in enumerate(_shifts(r, stride, size)):
+        columns[:, :, :, at] = wide[down, across]
+    return columns.reshape(-1, r * r * C)
+
+
+def _shifts(r: int, stride: int, size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Where pixel (i, j) of all patches lies, in the order of (i, j)."""
+    height, width = ((count - 1) * stride + 1 for count in size)
+    for i in range(r):
+        for j in range(r):
+            yield slice(i, i + height, stride), slice(j, j + width, stride)
+
+
+def _pieces(samples: int, each: int) -> Iterator[slice]:
+    """Samples to work on at once, where one needs `each` numbers."""
+    step = max(1, COLUMNS // each)
+    for first in range(0, samples, step):
+        yield slice(first, min(first + step, samples))
+
+
+def relu(x: Array) -> Array:
+    """y = max(x, 0)."""
+    return namespace(x).maximum(x, 0)
+
+
+def relu_backward(dy: Array, y: Array) -> Array:
+    """dx = dy where y > 0, else 0: the derivative at 0 is taken as 0.
+
+    Checked by test_layers.py::test_gradients.
+    """
+    xp = namespace(dy, y)
+    return dy * xp.astype(y > 0, dy.dtype)
+
+
+def dropout(x: Array, mask: Array) -> Array:
+    """y = mask x, entries of the mask 1/(1 - p) with probability 1 - p, else 0. So is dx = mask dy.
+
+    Checked by test_layers.py::test_dropout_keeps_the_mean.
+    """
+    return x * mask
+
+
+def batch_moments(x: Array, count: int, total: Total) -> tuple[Array, Array]:
+    """Mean and variance (C,) of each channel over the `count` pixels of all parts of a batch.
+
+    var = sum (x - mean)^2 / count, in two passes: the difference of two large sums would round.
+    Checked by test_layers.py::test_moments_over_parts.
+    """
+    mean = total(channel_sums(x)) / count
+    centred = x - along_channels(mean, x)
+    centred *= centred
+    return mean, total(channel_sums(centred)) / count
+
+
+def batch_norm(
+    x: Array, scale: Array, shift: Array, mean: Array, inverse: Array
+) -> tuple[Array, Array]:
+    """y = scale x' + shift with x' = (x - mean) inverse, and x'; inverse = 1/sqrt(var + eps)."""
+    normal = x - along_channels(mean, x)
+    normal *= along_channels(inverse, x)
+    y = normal * along_channels(scale, x)
+    y += along_channels(shift, x)
+    return y, normal
+
+
+def batch_norm_backward(
+    dy: Array, normal: Array, scale: Array, inverse: Array, count: int, total: Total | None
+) -> tuple[Array, Array, Array]:
+    """dx, and this part's dscale = sum dy x' and dshift = sum dy.
+
+    In training the mean and variance are functions of x. With x' = (x - mean) inverse, d mean /
+    dx = 1/count and d var / dx = 2 (x - mean)/count = 2 x'/(inverse count), whence
+
+        dx = scale inverse [dy - (sum dy)/count - x' (sum dy x')/count],
+
+    sums over all parts, which `total` adds up. In evaluation (no `total`) dx = scale inverse dy.
+    Checked by test_layers.py::test_gradients and ::test_moments_over_parts.
+    """
+    dshift = channel_sums(dy)
+    dscale = channel_sums(dy * normal)
+    dx = dy * along_channels(scale * inverse, dy)
+    if total is not None:
+        factor = scale * inverse / count
+        dx -= along_channels(factor * total(dshift), dy)
+        dx -= normal * along_channels(factor * total(dscale), dy)
+    return dx, dscale, dshift
+
+
+def channel_sums(x: Array) -> Array:
+    """The sum of each channel, (C,)."""
+    xp, (height, width, n, C) = namespace(x), x.shape
+    return xp.sum(xp.sum(x.reshape(height * width, n * C), axis=0).reshape(n, C), axis=0)
+
+
+def along_channels(values: Array, x: Array) -> Array:
+    """(C,) values, repeated to (N, C): NumPy's loops are as long as the last axes that agree."""
+    return namespace(values, x).tile(values, (x.shape[2], 1))
+
+
+def global_mean(x: Array) -> Array:
+    """The mean over all pixels, (N, C)."""
+    xp, (height, width, n, C) = namespace(x), x.shape
+    return xp.mean(x.reshape(height * width, n * C), axis=0).reshape(n, C)
+
+
+def global_mean_backward(dy: Array, size: tuple[int, int]) -> Array:
+    """dx = dy / (H W) at every pixel, (H, W, N, C). Checked by test_layers.py::test_gradients."""
+    xp, (height, width) = namespace(dy), size
+    dx = xp.empty((height, width, *dy.shape), dtype=dy.dtype)
+    dx[...] = dy / (height * width)
+    return dx
+
+
+def linear(x: Array, w: Array, b: Array) -> Array:
+    """y = x w + b, (N, K), for x (N, C) and w (C, K)."""
+    return x @ w + b
+
+
+def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
+    """dx = dy w^T, dw = x^T dy, db = 1^T dy. Checked by test_layers.py::test_gradients."""
+    return dy @ w.T, x.T @ dy, namespace(dy).sum(dy, axis=0)

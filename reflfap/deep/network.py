@@ -1,0 +1,311 @@
+"""Deep networks as compositions of named layers, their weights as named arrays.
+
+A layer connects the functions of `layers` with its weights, by the names of the released code:
+"conv1.weight", "layer1.0.bn1.running_mean". `forward` gives the output and a cache of what
+`backward` wants to see again; `backward` gives the gradients of the input and, by name, of weights.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from reflfap.backend import Array, HostArray, namespace
+from reflfap.deep import layers
+
+Weights: TypeAlias = Mapping[str, Array]
+Gradients: TypeAlias = dict[str, Array]
+Moments: TypeAlias = dict[str, tuple[Array, Array]]
+
+EPSILON = 1e-5
+"""Added to the variance in batch normalisation."""
+
+
+class Spec(NamedTuple):
+    """What an array of a network is."""
+
+    shape: tuple[int, ...]  # in this project's layout: the channels last
+    fan_in: int = 0  # inputs of one output: it starts uniform within 1/sqrt(fan_in); else
+    start: float = 0.0  # it starts as this number
+
+
+@dataclass(frozen=True)
+class Pass:
+    """How a batch, or a part of one, goes through a network; by default in evaluation mode."""
+
+    training: bool = False
+    """batch normalisation takes the moments of the batch"""
+    weights: bool = True
+    """backward computes gradients of weights too"""
+    count: int = 0
+    """samples in all parts of the batch"""
+    total: layers.Total = lambda values: values
+    """adds up over all parts of the batch"""
+    mask: Callable[[str, float, Array], Array] | None = None
+    """dropout's mask by name of the layer, rate, and input (H, W, N, C); without, no dropout"""
+    moments: Moments = field(default_factory=dict)
+    """filled in when training: mean and unbiased variance (C,), by name of the normalisation"""
+
+
+class Layer:
+    """A differentiable map between arrays."""
+
+    def arrays(self) -> dict[str, Spec]:
+        """Its weights by name."""
+        return {}
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        """Output and cache."""
+        raise NotImplementedError
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        """Gradients with respect to the input, and by name to the weights if `how` wants them."""
+        raise NotImplementedError
+
+    def moved(self, weights: Weights, moments: Moments) -> Gradients:
+        """Running statistics after a batch with these moments, by name."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Chain(Layer):
+    """One layer after the other; empty, the identity."""
+
+    layers: tuple[Layer, ...] = ()
+
+    def arrays(self) -> dict[str, Spec]:
+        return {name: spec for layer in self.layers for name, spec in layer.arrays().items()}
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        caches = []
+        for layer in self.layers:
+            x, cache = layer.forward(weights, x, how)
+            caches.append(cache)
+        return x, caches
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        gradients: Gradients = {}
+        for layer in reversed(self.layers):  # a cache that was used makes room for the next
+            dy, found = layer.backward(weights, cache.pop(), dy, how)
+            gradients |= found
+        return dy, gradients
+
+    def moved(self, weights: Weights, moments: Moments) -> Gradients:
+        parts = [layer.moved(weights, moments) for layer in self.layers]
+        return {name: values for part in parts for name, values in part.items()}
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    """y = body(x) + shortcut(x), so dx is the sum of both gradients."""
+
+    body: Chain
+    shortcut: Chain = Chain()
+
+    def arrays(self) -> dict[str, Spec]:
+        return self.body.arrays() | self.shortcut.arrays()
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        y, inner = self.body.forward(weights, x, how)
+        past, outer = self.shortcut.forward(weights, x, how)
+        return y + past, (inner, outer)
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        dx, inner = self.body.backward(weights, cache[0], dy, how)
+        past, outer = self.shortcut.backward(weights, cache[1], dy, how)
+        return dx + past, inner | outer
+
+    def moved(self, weights: Weights, moments: Moments) -> Gradients:
+        return self.body.moved(weights, moments) | self.shortcut.moved(weights, moments)
+
+
+@dataclass(frozen=True)
+class Normalisation(Layer):
+    """Pixels (N, C, H, W) to (H, W, N, C), by the mean and deviation of the data set."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        return layers.normalise(x, _constant(self.mean, x), _constant(self.std, x)), None
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        return layers.normalise_backward(dy, _constant(self.std, dy)), {}
+
+
+@dataclass(frozen=True)
+class Convolution(Layer):
+    name: str
+    inputs: int
+    outputs: int
+    size: int = 3
+    stride: int = 1
+    padding: int = 0
+
+    def arrays(self) -> dict[str, Spec]:
+        w = (self.size, self.size, self.inputs, self.outputs)
+        return _weight_and_bias(self.name, w)
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        w, b = weights[f"{self.name}.weight"], weights[f"{self.name}.bias"]
+        return layers.convolution(x, w, b, self.stride, self.padding), x
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        w, geometry = weights[f"{self.name}.weight"], (self.stride, self.padding)
+        dx, *rest = layers.convolution_backward(dy, cache, w, *geometry, how.weights)
+        return dx, _named(self.name, how, *rest)
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Normalised per channel by the batch in training, by running statistics in evaluation."""
+
+    name: str
+    channels: int
+    momentum: float = 0.1
+
+    def arrays(self) -> dict[str, Spec]:
+        one = (self.channels,)
+        return {
+            f"{self.name}.weight": Spec(one, start=1.0),
+            f"{self.name}.bias": Spec(one),
+            f"{self.name}.running_mean": Spec(one),
+            f"{self.name}.running_var": Spec(one, start=1.0),
+        }
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        scale, shift = weights[f"{self.name}.weight"], weights[f"{self.name}.bias"]
+        if how.training:
+            count = how.count * x.shape[0] * x.shape[1]
+            mean, var = layers.batch_moments(x, count, how.total)
+            how.moments[self.name] = mean, var * (count / (count - 1))
+        else:
+            mean = weights[f"{self.name}.running_mean"]
+            var = weights[f"{self.name}.running_var"]
+        inverse = 1 / namespace(x).sqrt(var + EPSILON)
+        y, normal = layers.batch_norm(x, scale, shift, mean, inverse)
+        return y, (normal, inverse)
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        normal, inverse = cache
+        count, total = how.count * dy.shape[0] * dy.shape[1], how.total if how.training else None
+        scale = weights[f"{self.name}.weight"]
+        dx, *rest = layers.batch_norm_backward(dy, normal, scale, inverse, count, total)
+        return dx, _named(self.name, how, *rest)
+
+    def moved(self, weights: Weights, moments: Moments) -> Gradients:
+        """A share `momentum` of them becomes the batch's."""
+        names, share = (f"{self.name}.running_mean", f"{self.name}.running_var"), self.momentum
+        return {
+            name: (1 - share) * weights[name] + share * new
+            for name, new in zip(names, moments[self.name], strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class Relu(Layer):
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        y = layers.relu(x)
+        return y, y
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        return layers.relu_backward(dy, cache), {}
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Drops each number with probability `rate` in training, divides the others by 1 - rate."""
+
+    name: str
+    rate: float
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        if how.mask is None:
+            return x, None
+        mask = how.mask(self.name, self.rate, x)
+        return layers.dropout(x, mask), mask
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        return dy if cache is None else layers.dropout(dy, cache), {}
+
+
+@dataclass(frozen=True)
+class GlobalMean(Layer):
+    """(H, W, N, C) to (N, C)."""
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        return layers.global_mean(x), x.shape[:2]
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        return layers.global_mean_backward(dy, cache), {}
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    name: str
+    inputs: int
+    outputs: int
+
+    def arrays(self) -> dict[str, Spec]:
+        return _weight_and_bias(self.name, (self.inputs, self.outputs))
+
+    def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
+        return layers.linear(x, weights[f"{self.name}.weight"], weights[f"{self.name}.bias"]), x
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Array, how: Pass
+    ) -> tuple[Array, Gradients]:
+        dx, *rest = layers.linear_backward(dy, cache, weights[f"{self.name}.weight"])
+        return dx, _named(self.name, how, *rest)
+
+
+def initial_weights(network: Layer, rng: np.random.Generator, dtype: str) -> dict[str, HostArray]:
+    """Weights and biases uniform on [-1/sqrt(fan_in), 1/sqrt(fan_in)], batch normalisation at the
+    identity, drawn in the order of the layers, on the host.
+
+    Checked by test_network.py::test_initial_weights.
+    """
+    found = {}
+    for name, spec in network.arrays().items():
+        bound = 1 / math.sqrt(spec.fan_in) if spec.fan_in else 0.0
+        drawn = rng.uniform(-bound, bound, spec.shape) if bound else np.full(spec.shape, spec.start)
+        found[name] = drawn.astype(dtype)
+    return found
+
+
+def running(name: str) -> bool:
+    """Whether an array is a running statistic, which no gradient moves."""
+    return ".running_" in name
+
+
+def _weight_and_bias(name: str, w: tuple[int, ...]) -> dict[str, Spec]:
+    fan_in = math.prod(w[:-1])
+    return {f"{name}.weight": Spec(w, fan_in), f"{name}.bias": Spec(w[-1:], fan_in)}
+
+
+def _named(name: str, how: Pass, dw: Array, db: Array) -> Gradients:
+    return {f"{name}.weight": dw, f"{name}.bias": db} if how.weights else {}
+
+
+def _constant(values: tuple[float, ...], like: Array) -> Array:
+    return namespace(like).asarray(values, dtype=like.dtype)

@@ -1,0 +1,73 @@
+"""The paper's network for CIFAR-10: WideResNet-DEPTH-WIDTH (Zagoruyko and Komodakis, 2016)."""
+
+from collections.abc import Iterator
+
+from reflfap import checks
+from reflfap.deep.network import (
+    BatchNorm,
+    Chain,
+    Convolution,
+    Dropout,
+    GlobalMean,
+    Layer,
+    Linear,
+    Normalisation,
+    Relu,
+    Residual,
+)
+from reflfap.errors import refuse
+
+DROPOUT = 0.3
+
+
+def wideresnet(
+    depth: int,
+    width: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    channels: int = 3,
+    classes: int = 10,
+) -> Chain:
+    """Images (N, channels, H, W) on [0, 1] to outputs (N, classes); made for 32 x 32.
+
+    conv 3x3, 16; three groups of n = (depth - 4)/6 blocks with 16, 32, 64 times `width` channels,
+    the second and third of which halve the image; batch norm, ReLU, mean, linear. A block is x' +
+    [BN, ReLU, conv 3x3, dropout 0.3, BN, ReLU, conv 3x3 (stride)](x), where x' is x, or a 1x1
+    convolution of it where the shape changes. 28-10 has 36.5 M weights.
+    Raises InputError for a depth that is not 6 n + 4.
+    Checked by test_network.py::test_gradients_of_whole_networks and ::test_parity_with_torch.
+    """
+    blocks, rest = divmod(checks.whole_number("depth", depth, least=10) - 4, 6)
+    if rest:
+        near = f"use {depth - rest} or {depth - rest + 6}"
+        refuse("depth", "6 n + 4, such as 10, 16, 22 or 28", depth, near)
+    checks.whole_number("width", width, least=1)
+    parts: list[Layer] = [Normalisation(mean, std), Convolution("conv1", channels, 16, padding=1)]
+    inputs = 16
+    for group, (outputs, stride) in enumerate(((16, 1), (32, 2), (64, 2)), 1):
+        parts += _group(f"layer{group}", blocks, inputs, outputs * width, stride)
+        inputs = outputs * width
+    # the last normalisation's running statistics are nearly the last batch's, as released
+    parts += [BatchNorm("bn1", inputs, momentum=0.9), Relu(), GlobalMean()]
+    return Chain((*parts, Linear("linear", inputs, classes)))
+
+
+def _group(name: str, blocks: int, inputs: int, outputs: int, stride: int) -> Iterator[Layer]:
+    yield _block(f"{name}.0", inputs, outputs, stride)
+    for number in range(1, blocks):
+        yield _block(f"{name}.{number}", outputs, outputs, 1)
+
+
+def _block(name: str, inputs: int, outputs: int, stride: int) -> Layer:
+    body = Chain(
+        (
+            *(BatchNorm(f"{name}.bn1", inputs), Relu()),
+            Convolution(f"{name}.conv1", inputs, outputs, padding=1),
+            Dropout(f"{name}.dropout", DROPOUT),
+            *(BatchNorm(f"{name}.bn2", outputs), Relu()),
+            Convolution(f"{name}.conv2", outputs, outputs, stride=stride, padding=1),
+        )
+    )
+    if stride == 1 and inputs == outputs:
+        return Residual(body)
+    return Residual(body, Chain((Convolution(f"{name}.shortcut", inputs, outputs, 1, stride),)))
