@@ -22,6 +22,7 @@ from figures import (
     decision_map,
     gallery,
     image_rows,
+    learning_curves,
     pairs,
     prediction,
     style,
@@ -29,6 +30,7 @@ from figures import (
 from figures.sweeps import PAIRS, Cell, complete_cells
 from reflfap.checks import choice
 from reflfap.config import ArtificialConfig, ImagesConfig, canonical_json
+from reflfap.config_classify import ClassifyConfig
 from reflfap.errors import ReflfapError, StoreError, refuse
 from reflfap.runs import WHOLE, two_classes
 from reflfap.store import list_results, open_result
@@ -121,6 +123,25 @@ def _rows_of_a_run(sources: Sources, folder: Path) -> list[Path]:
     refuse("results", "a whole run on images", "none", "run `reflfap run images`")
 
 
+def _curves_of(dataset: str) -> Draw:
+    def draw(sources: Sources, folder: Path) -> list[Path]:
+        """Of the classifier that saw most images, and of those of the most epochs."""
+        runs = [
+            (not run.config.subset, run.config.subset, run.config.epochs, run.path)
+            for run in list_results(sources.results)
+            if run.status == "complete" and isinstance(run.config, ClassifyConfig)
+            if run.config.dataset == dataset
+        ]
+        if not runs:
+            remedy = f"run `reflfap run classify --dataset {dataset}`"
+            refuse("results", f"a classifier of {dataset}", "none", remedy)
+        with open_result(max(runs)[-1]) as result:
+            figure = learning_curves.of(result)
+            return _save(figure, folder / f"learning_curves_{dataset}")
+
+    return draw
+
+
 def _pairs_of(dataset: str) -> Draw:
     def draw(sources: Sources, folder: Path) -> list[Path]:
         found = pairs.complete_pairs(sources.results).get(dataset)
@@ -152,6 +173,10 @@ FIGURES: dict[str, Entry] = {
     "prediction": Entry("nothing; shows released points if given", {"prediction": _predicted}),
     "decision_map": Entry("a cell of E1", {"decision_map": _map_of_a_run}),
     "image_rows": Entry("a run of `reflfap run images`", {"image_rows": _rows_of_a_run}),
+    "learning_curves": Entry(
+        "a run of `reflfap run classify`",
+        {f"learning_curves_{dataset}": _curves_of(dataset) for dataset in DATA_SETS},
+    ),
     "accuracy_curves": _of_a_grid("accuracy", accuracy_curves.save, released=True),
     "decision_boundaries": _of_a_grid("boundaries", decision_boundaries.save),
     "decision_grid": _of_a_grid("decision_grid", decision_grid.save),

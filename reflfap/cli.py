@@ -19,6 +19,7 @@ from reflfap.cli_run import (
     report,
     run_artificial,
     run_certificates,
+    run_classify,
     run_images,
 )
 from reflfap.cli_sweep import sweep_artificial, sweep_collect, sweep_images, sweep_status
@@ -129,6 +130,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("run", "artificial"): run_artificial,
     ("run", "images"): run_images,
     ("run", "certificates"): run_certificates,
+    ("run", "classify"): run_classify,
     ("sweep", "artificial"): sweep_artificial,
     ("sweep", "images"): sweep_images,
     ("sweep", "status"): sweep_status,

@@ -9,10 +9,11 @@ from pathlib import Path
 import tyro
 
 from reflfap import runs, store
-from reflfap.backend import namespace_for
+from reflfap.backend import namespace_for, on_host
 from reflfap.config import ArtificialConfig, CertificatesConfig, Config, ImagesConfig
+from reflfap.config_classify import ClassifyConfig
 from reflfap.experiments import artificial, certificates, images
-from reflfap.host import keep_freed_memory
+from reflfap.host import blas_threads, keep_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.provenance import describe
 from reflfap.runs import Computed
@@ -96,6 +97,39 @@ def run_images(
             from figures import image_rows  # matplotlib is slow to import: only when asked for
 
             pictures = image_rows.save(result, data(), path.parent)
+        report(result, pictures, options.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions(RunOptions):
+    """More ways to train a classifier."""
+
+    data_dir: Path | None = None
+    """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
+    figure: bool = False
+    """draw the learning curves next to the result, as PNG and PDF"""
+    device: str = "cpu"
+    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
+
+
+def run_classify(
+    config: tyro.conf.OmitArgPrefixes[ClassifyConfig],
+    options: tyro.conf.OmitArgPrefixes[ClassifyOptions],
+) -> None:
+    """Train a deep network on clean images (E2): ConvNet or WideResNet, by hand."""
+    xp = namespace_for(options.device)
+    workers = blas_threads() if on_host(xp) else 1
+
+    def compute(monitor: Monitor) -> Computed:
+        return runs.classified(config, options.data_dir, xp, monitor, workers)
+
+    path = _run(config, options, compute)
+    with store.open_result(path) as result:
+        pictures = []
+        if options.figure:
+            from figures import learning_curves  # matplotlib is slow to import
+
+            pictures = learning_curves.save(result, path.parent)
         report(result, pictures, options.json)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from data_loaders.registry import DATA_SETS
 from reflfap import checks
+from reflfap.config_classify import ClassifyConfig
 from reflfap.errors import refuse
 
 VARIANTS = {
@@ -229,12 +230,13 @@ class CertificatesConfig:
         return "certificates"
 
 
-Config: TypeAlias = CellConfig | CertificatesConfig
+Config: TypeAlias = CellConfig | CertificatesConfig | ClassifyConfig
 
 _CONFIGS: dict[str, type[Config]] = {
     "artificial": ArtificialConfig,
     "images": ImagesConfig,
     "certificates": CertificatesConfig,
+    "classify": ClassifyConfig,
 }
 
 _CHOICES = {

@@ -37,5 +37,9 @@ class Monitor:
         The arrays are the caller's own, on whatever device, and change as it goes on.
         """
 
+    def rescue(self, name: str, state: Mapping[str, Any]) -> str:
+        """Keep what a failure leaves for inspection; where it is, or nothing if it is not kept."""
+        return ""
+
 
 SILENT = Monitor()

@@ -84,3 +84,6 @@ class RunMonitor(Bars):
         self.checkpoints.keep(stage, state, at_once=self.interrupted)
         if self.interrupted:
             raise KeyboardInterrupt
+
+    def rescue(self, name: str, state: Mapping[str, Any]) -> str:
+        return str(self.checkpoints.keep(name, state, at_once=True))

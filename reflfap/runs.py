@@ -15,19 +15,31 @@ from data_loaders.image_set import ImageSet
 from data_loaders.images import load
 from data_loaders.registry import place
 from reflfap import store
-from reflfap.backend import Namespace
+from reflfap.backend import HostArray, Namespace
 from reflfap.config import ArtificialConfig, CellConfig, Config, ImagesConfig, canonical_json
-from reflfap.errors import ReflfapError
-from reflfap.experiments import artificial, images
+from reflfap.config_classify import ClassifyConfig
+from reflfap.deep.classifier import Images, to_released
+from reflfap.errors import NonFiniteError, ReflfapError
+from reflfap.experiments import artificial, classify, images
 from reflfap.experiments.cell import Cell, Labelled
 from reflfap.experiments.plane import MOST_SAMPLES, project
 from reflfap.files import lock
 from reflfap.monitor import Monitor
 from reflfap.progress import RunMonitor, say
 from reflfap.provenance import describe
+from reflfap.training.minibatch import NonFiniteBatchError
 
 GALLERY = 8
 """Perturbed samples that a cell of a sweep keeps."""
+
+CLASSIFIER = "networks/standard/"
+"""Where a result keeps the weights of a classifier, in the released layout."""
+
+_AXES = {
+    1: "channel",
+    2: "output, input",
+    4: "output channel, input channel, row, column",
+}
 
 WHOLE = ("networks/standard/W",)
 """What tells a run that kept everything from a cell of a sweep."""
@@ -136,6 +148,53 @@ def labelled(name: str, samples: Labelled) -> dict[str, store.Dataset]:
         f"data/{name}/x": store.Dataset(samples.x, "sample, input", "data units"),
         f"data/{name}/y": store.Dataset(samples.y, "sample", "label +1 or -1"),
     }
+
+
+def whole_set(config: ClassifyConfig, folder: Path | None) -> tuple[Images, Images, str]:
+    """Training and test images of a data set, and the digests of the files they come from."""
+    folder = place(config.dataset, folder).parent
+    sets = [_split(config.dataset, split, folder) for split in ("train", "test")]
+    train, test = (Images(one.images, one.labels) for one in sets)
+    return train, test, " ".join(one.sha256 for one in sets)
+
+
+def classified(
+    config: ClassifyConfig, folder: Path | None, xp: Namespace, monitor: Monitor, workers: int
+) -> Computed:
+    """Train a clean classifier. A batch that leaves the finite numbers is kept beside the run.
+
+    Checked by test_classify.py::test_a_batch_that_fails_is_kept.
+    """
+    train, test, digests = whole_set(config, folder)
+    try:
+        found = classify.run(config, train, test, xp, monitor, workers)
+    except NonFiniteBatchError as error:
+        where = monitor.rescue("not-finite", error.kept)
+        raise NonFiniteError(f"{error}; the batch and the weights are in {where}") from error
+    about = {**describe(xp), "dtype": config.dtype, "data_sha256": digests, "workers": workers}
+    return Computed(found.metrics, _classified_datasets(found), about)
+
+
+def _classified_datasets(found: classify.Classified) -> dict[str, store.Dataset]:
+    datasets = {
+        f"{CLASSIFIER}{name}": store.Dataset(values, _AXES[values.ndim], "none")
+        for name, values in to_released(found.weights).items()
+    }
+    for name, values in found.curves._asdict().items():
+        unit = {"loss": "mean loss", "rate": "learning rate"}.get(name, "fraction")
+        datasets[f"traces/standard/{name}"] = store.Dataset(values, "epoch", unit)
+    return datasets
+
+
+def classifier_weights(result: store.Result) -> dict[str, HostArray]:
+    """The weights of a classifier's result, in the layout of `deep`.
+
+    Checked by test_classify.py::test_weights_come_back_from_a_result.
+    """
+    config = result.config_of(ClassifyConfig)
+    shapes = classify.released_shapes(config)
+    arrays = {name: result.array(f"{CLASSIFIER}{name}", shape) for name, shape in shapes.items()}
+    return classify.weights_from(config, arrays)
 
 
 def _small_datasets(config: CellConfig, cell: Cell) -> dict[str, store.Dataset]:

@@ -266,15 +266,17 @@ class Checkpoints:
         """Whether `every` seconds have passed since the last state was kept."""
         return time.monotonic() - self.last >= self.every
 
-    def keep(self, stage: str, state: Mapping[str, Any], at_once: bool = False) -> None:
-        """Write the state, unless the last one is less than `least` seconds old."""
+    def keep(self, stage: str, state: Mapping[str, Any], at_once: bool = False) -> Path:
+        """Write the state, unless the last one is less than `least` seconds old; its file."""
+        path = self.folder / f"{stage}.h5"
         if time.monotonic() - self.last < self.least and not at_once:
-            return
+            return path
         self.folder.mkdir(parents=True, exist_ok=True)
-        with write_sealed(self.folder / f"{stage}.h5") as file:
+        with write_sealed(path) as file:
             for name, values in state.items():
                 file.create_dataset(name, data=to_host(values))
         self.last = time.monotonic()
+        return path
 
     def restore(self, stage: str) -> dict[str, Any] | None:
         """The last state of `stage`, or None; a damaged one is as good as none."""

@@ -123,7 +123,7 @@ def from_released(
         refuse("arrays", f"the {len(specs)} names of this network", got, remedy)
     found = {}
     for name, spec in specs.items():
-        released = tuple(spec.shape[axis] for axis in _RELEASED[len(spec.shape)])
+        released = released_shape(spec.shape)
         given = np.asarray(arrays[name]) if name in arrays else None
         if given is None or given.shape != released:
             got = "none" if given is None else f"shape {given.shape}"
@@ -145,6 +145,11 @@ def to_released(weights: Weights) -> dict[str, HostArray]:
         name: np.ascontiguousarray(values.transpose(_RELEASED[values.ndim]))
         for name, values in host.items()
     }
+
+
+def released_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that an array of this layout has in the released one."""
+    return tuple(shape[axis] for axis in _RELEASED[len(shape)])
 
 
 _RELEASED = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}

@@ -32,8 +32,8 @@ class Team:
         self._stack = ExitStack()
 
     def __enter__(self) -> "Team":
+        self._stack.enter_context(threadpool_limits(1, "blas"))
         if self.workers > 1:
-            self._stack.enter_context(threadpool_limits(1, "blas"))
             self._pool = self._stack.enter_context(ThreadPoolExecutor(self.workers))
         return self
 

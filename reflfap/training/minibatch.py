@@ -226,9 +226,10 @@ def gradient(
             mask = partial(batches.dropout_mask, draw, rows)
             x = batches.augmented(x, draw, rows, size) if augment else x
         how = Pass(training=True, count=size, total=total, mask=mask)
-        z, cache = network.forward(weights, classifier.pixels(x, xp, dtype), how)
-        losses, dz = softmax.cross_entropy(z, y)
-        _, found = network.backward(weights, cache, dz / size, how)
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss will say so
+            z, cache = network.forward(weights, classifier.pixels(x, xp, dtype), how)
+            losses, dz = softmax.cross_entropy(z, y)
+            _, found = network.backward(weights, cache, dz / size, how)
         return found, (xp.sum(losses), xp.sum(xp.argmax(z, axis=1) == y)), how.moments
 
     gradients, sums, moments = zip(*team.run(work), strict=True)

@@ -1,0 +1,75 @@
+"""Learning curves of a clean classifier: loss, and accuracy on training and test images, by epoch.
+
+python -m figures.learning_curves RESULT.h5 [FOLDER]
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from figures import style
+from reflfap.config_classify import ClassifyConfig
+from reflfap.store import Result, open_result
+from reflfap.training.minibatch import Curves
+
+TEST = style.NETWORKS["adversarial"] | {"marker": "o", "markersize": 2.5}
+TRAIN = style.NETWORKS["standard"] | {"linewidth": 1.0}
+
+
+def compute(result: Result) -> Curves:
+    """The curves that a result holds."""
+    return Curves(*(result.array(f"traces/standard/{name}", (-1,)) for name in Curves._fields))
+
+
+def title(config: ClassifyConfig) -> str:
+    """What was trained on what."""
+    net = f"WideResNet-{config.depth}-{config.width}"
+    images = f"{config.subset:,} images" if config.subset else "all images"
+    return f"{net if config.network == 'wideresnet' else 'ConvNet'}, {config.dataset}, {images}"
+
+
+def draw(curves: Curves, heading: str) -> Figure:
+    """Two panels over one axis of epochs; a cut of the rate is a grey line."""
+    epochs = np.arange(1, len(curves.loss) + 1)
+    with plt.rc_context(style.RC):
+        figure, (top, bottom) = plt.subplots(
+            2, 1, figsize=(3.5, 3.6), sharex=True, layout="constrained"
+        )
+        top.plot(epochs, curves.loss, **TRAIN, marker="s", markersize=2.5)
+        top.set_ylabel("training loss")
+        top.set_ylim(bottom=0)
+        top.set_title(heading)
+        bottom.plot(epochs, curves.accuracy, **TRAIN, label="training images", marker="s", ms=2.5)
+        bottom.plot(epochs, curves.accuracy_test, **TEST, label="clean test images")
+        bottom.set_ylabel("accuracy")
+        bottom.set_xlabel("epoch")
+        bottom.set_ylim(0, 1.02)
+        bottom.xaxis.get_major_locator().set_params(integer=True)
+        bottom.legend(loc="lower right")
+        for cut in epochs[1:][curves.rate[1:] < curves.rate[:-1]]:
+            for axes in (top, bottom):
+                axes.axvline(cut - 0.5, color="0.7", linewidth=0.8, zorder=0)
+    return figure
+
+
+def of(result: Result) -> Figure:
+    """The figure of a result."""
+    return draw(compute(result), title(result.config_of(ClassifyConfig)))
+
+
+def save(result: Result, folder: Path) -> list[Path]:
+    """Draw a result's curves into a folder."""
+    figure = of(result)
+    paths = style.save(figure, folder / "learning_curves")
+    plt.close(figure)
+    return paths
+
+
+if __name__ == "__main__":
+    source = Path(sys.argv[1])
+    with open_result(source) as opened:
+        for path in save(opened, Path(sys.argv[2]) if len(sys.argv) > 2 else source.parent):
+            print(path)

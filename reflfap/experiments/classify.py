@@ -1,0 +1,107 @@
+"""A clean classifier, the first stage of E2: a deep network that learns a whole image set."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from data_loaders.registry import DATA_SETS
+from reflfap.backend import HostArray, Namespace, asarray, to_host
+from reflfap.config_classify import ClassifyConfig
+from reflfap.deep import classifier
+from reflfap.deep.classifier import Images
+from reflfap.deep.convnet import convnet
+from reflfap.deep.network import Chain, initial_weights
+from reflfap.deep.wideresnet import wideresnet
+from reflfap.monitor import SILENT, Monitor
+from reflfap.rng import stream
+from reflfap.training.minibatch import Curves, Sgd, train
+
+NORMALISATION = {
+    "mnist": ((0.1307,), (0.3081,)),
+    "fashion-mnist": ((0.2860,), (0.3530,)),
+    "cifar-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "embedded": ((0.2860,), (0.3530,)),
+}
+"""Mean and deviation of the pixels, which the networks subtract and divide by, as released."""
+
+
+class Classified(NamedTuple):
+    """All that a training leaves, on the host."""
+
+    metrics: dict[str, float]
+    weights: dict[str, HostArray]
+    curves: Curves
+
+
+def network(config: ClassifyConfig) -> Chain:
+    """The network of a config, without weights. Checked by test_classify.py::test_networks."""
+    data, moments = DATA_SETS[config.dataset], NORMALISATION[config.dataset]
+    channels, classes = data.shape[0], len(data.class_names)
+    if config.network == "convnet":
+        return convnet(*moments, channels, classes)
+    depth, width = cast(int, config.depth), cast(int, config.width)
+    return wideresnet(depth, width, *moments, channels, classes)
+
+
+def run(
+    config: ClassifyConfig,
+    images: Images,
+    test: Images,
+    xp: Namespace = np,
+    monitor: Monitor = SILENT,
+    workers: int = 1,
+) -> Classified:
+    """Train on the images of a data set, or a subset of them, and test after each epoch.
+
+    Peak memory: the images as bytes, the activations of a batch (ConvNet, batch 128: 0.2 GB;
+    WideResNet-28-10: 70 MB an image) and four times the weights.
+    Checked by test_classify.py::test_it_learns and ::test_subsets.
+    """
+    data = DATA_SETS[config.dataset]
+    kind = data.shape, len(data.class_names)
+    images, test = classifier.images(*images, *kind), classifier.images(*test, *kind)
+    if config.subset and config.subset < len(images.y):
+        some = stream(config.seed, "natural/order").permutation(len(images.y))[: config.subset]
+        images = Images(images.x[some], images.y[some])
+    made = network(config)
+    initial = initial_weights(made, stream(config.seed, "standard/weights"), config.dtype)
+    how = Sgd(config.rate, config.batch, augment=bool(config.augment))
+    learnt = train(
+        made,
+        {name: asarray(values, xp) for name, values in initial.items()},
+        images,
+        test,
+        how,
+        epochs=cast(int, config.epochs),
+        seed=config.seed,
+        workers=workers,
+        monitor=monitor,
+        stage="standard",
+    )
+    weights = {name: to_host(values) for name, values in learnt.weights.items()}
+    return Classified(_metrics(learnt.curves), weights, learnt.curves)
+
+
+def _metrics(curves: Curves) -> dict[str, float]:
+    """The last epoch, and the best test accuracy of all."""
+    return {
+        "loss_standard": float(curves.loss[-1]),
+        "acc_standard_own": float(curves.accuracy[-1]),
+        "acc_standard_test": float(curves.accuracy_test[-1]),
+        "acc_standard_test_best": float(curves.accuracy_test.max()),
+    }
+
+
+def released_shapes(config: ClassifyConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of a config's weights in the released layout, by name."""
+    specs = network(config).arrays()
+    return {name: classifier.released_shape(spec.shape) for name, spec in specs.items()}
+
+
+def weights_from(config: ClassifyConfig, released: Mapping[str, Any]) -> dict[str, HostArray]:
+    """Weights of a config's network from arrays by the released names, as a result holds them.
+
+    Checked by test_classify.py::test_weights_come_back_from_a_result.
+    """
+    return classifier.from_released(network(config), released, config.dtype)

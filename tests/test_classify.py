@@ -1,0 +1,169 @@
+"""Clean classifiers from the command line, on the embedded set, which needs no download."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data_loaders.registry import DATA_SETS
+from figures import learning_curves
+from reflfap import cli, runs
+from reflfap.config import canonical_json, from_json, run_id
+from reflfap.config_classify import PRESETS, ClassifyConfig
+from reflfap.deep import classifier
+from reflfap.deep.classifier import Images
+from reflfap.errors import InputError, NonFiniteError
+from reflfap.experiments import classify
+from reflfap.monitor import Monitor
+from reflfap.store import open_result
+
+SHORT = ("run", "classify", "--epochs", "2", "--subset", "100", "--batch", "20")
+
+
+def some(config, count=None):
+    """The embedded set, or its first images."""
+    train, test, _ = runs.whole_set(config, None)
+    return Images(train.x[:count], train.y[:count]), test
+
+
+def test_it_learns():
+    """Eight epochs on trousers and bags alone, which differ plainly: chance is one half."""
+    config = ClassifyConfig(epochs=8, batch=20, rate=0.02)
+    parts = []
+    for part in some(config):
+        chosen = np.isin(part.y, (1, 8))
+        parts.append(Images(part.x[chosen], part.y[chosen]))
+    found = classify.run(config, *parts, workers=2)
+    assert found.metrics["acc_standard_test"] > 0.9
+    assert found.curves.loss[-1] < found.curves.loss[0]
+    assert found.metrics["acc_standard_test_best"] == found.curves.accuracy_test.max()
+    assert found.metrics["loss_standard"] == found.curves.loss[-1]
+
+
+def test_subsets():
+    """A subset is drawn by seed and trained on as if there were no others; of fewer, all."""
+    config = ClassifyConfig(epochs=1, batch=20, subset=40)
+    train, test = some(config)
+    test = Images(test.x[:20], test.y[:20])
+    totals = []
+
+    class Watched(Monitor):
+        def begin(self, stage, total, unit, done=0):
+            totals.append(total)
+
+    def trained(config, images):
+        found = classify.run(config, images, test, monitor=Watched(), workers=2)
+        return found.weights["conv5.bias"]
+
+    assert not np.array_equal(trained(config, train), trained(replace(config, seed=1), train))
+    trained(replace(config, subset=10**6), Images(train.x[:60], train.y[:60]))
+    assert totals == [40, 40, 60]
+
+
+@pytest.mark.parametrize("dataset", DATA_SETS)
+def test_networks(dataset):
+    """Each data set's network takes its images and has an output for each of its classes."""
+    config = ClassifyConfig(dataset=dataset)
+    net, data = classify.network(config), DATA_SETS[dataset]
+    weights = {name: np.zeros(spec.shape, np.float32) for name, spec in net.arrays().items()}
+    z = classifier.outputs(net, weights, np.zeros((2, *data.shape), np.float32))
+    assert z.shape == (2, len(data.class_names))
+
+
+def test_normalisation_is_that_of_the_data():
+    """The constants are the mean and deviation of Fashion-MNIST, of which the set is a part.
+
+    1,000 images of it estimate them to some percent.
+    """
+    train, _ = some(ClassifyConfig())
+    (mean,), (std,) = classify.NORMALISATION["embedded"]
+    values = train.x / 255
+    assert values.mean() == pytest.approx(mean, rel=0.05)
+    assert values.std() == pytest.approx(std, rel=0.05)
+
+
+def test_weights_come_back_from_a_result(tmp_path, capsys):
+    """The result holds curves and weights by the released names; read back they are the network."""
+    assert cli.main([*SHORT, "--out", str(tmp_path), "--json", "--figure"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    with open_result(tmp_path / "classify" / report["run_id"] / "result.h5") as result:
+        weights = runs.classifier_weights(result)
+        config = result.config_of(ClassifyConfig)
+        assert result.array("networks/standard/conv4.weight", (256, 128, 3, 3)).size
+        curves = learning_curves.compute(result)
+        assert result.attributes["data_sha256"].count(" ") == 1
+    assert [len(values) for values in curves] == [2] * 4
+    test = some(config)[1]
+    z = classifier.outputs(
+        classify.network(config), weights, classifier.pixels(test.x, np, "float32")
+    )
+    accuracy = np.mean(z.argmax(axis=1) == test.y)
+    assert accuracy == pytest.approx(report["metrics"]["acc_standard_test"])
+    assert (tmp_path / "classify" / report["run_id"] / "learning_curves.png").exists()
+    assert cli.main([*SHORT, "--out", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == report
+
+
+def test_a_batch_that_fails_is_kept(tmp_path, capsys):
+    """A rate that no network bears ends the run at once, and says where the batch is."""
+    assert cli.main([*SHORT, "--out", str(tmp_path), "--rate", "1e30"]) == 1
+    said = capsys.readouterr().err
+    assert "epoch 1, batch 2" in said
+    kept = next(tmp_path.glob("classify/*/checkpoints/not-finite.h5"))
+    assert str(kept) in said
+
+
+def test_a_failure_without_a_place_to_keep_it():
+    """From Python, the error holds the batch."""
+    config = ClassifyConfig(epochs=1, batch=20, rate=1e30, subset=100)
+    with pytest.raises(NonFiniteError) as caught:
+        classify.run(config, *some(config))
+    assert caught.value.kept["x"].shape == (20, 1, 28, 28)
+
+
+def test_configs():
+    """What is left out follows from preset and data, and is part of the id once it is filled in."""
+    paper = ClassifyConfig(dataset="cifar-10", preset="paper")
+    assert (paper.network, paper.depth, paper.width) == ("wideresnet", 28, 10)
+    assert (paper.epochs, paper.subset, paper.augment) == (200, 0, True)
+    assert ClassifyConfig(dataset="mnist", preset="paper").epochs == 100
+    for preset in PRESETS:
+        for dataset in DATA_SETS:
+            config = ClassifyConfig(dataset=dataset, preset=preset)
+            assert from_json(canonical_json(config)) == config
+    full = {"dataset": "cifar-10", "preset": "paper", "depth": 28, "width": 10, "epochs": 200}
+    same = ClassifyConfig(**full, subset=0, augment=True, network="wideresnet")
+    assert run_id(canonical_json(same)) == run_id(canonical_json(paper))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"dataset": "imagenet"}, "dataset"),
+        ({"network": "resnet"}, "network"),
+        ({"preset": "gpu"}, "preset"),
+        ({"network": "wideresnet", "depth": 12}, "use 10 or 16"),
+        ({"network": "wideresnet", "width": 0}, "width"),
+        ({"depth": 16}, "convnet"),
+        ({"epochs": 0}, "epochs"),
+        ({"subset": -1}, "subset"),
+        ({"rate": 0.0}, "rate"),
+        ({"batch": 1}, "batch"),
+        ({"dtype": "float16"}, "dtype"),
+    ],
+)
+def test_bad_configs_are_refused(change, named):
+    with pytest.raises(InputError, match=named):
+        ClassifyConfig(**change)
+
+
+def test_images_of_another_network_are_refused():
+    """A convnet for one channel takes no colours; a batch is no larger than the set."""
+    config = ClassifyConfig(epochs=1, batch=128)
+    colours = Images(np.zeros((200, 3, 32, 32), np.uint8), np.zeros(200, np.int64))
+    with pytest.raises(InputError, match="x: expected images of shape"):
+        classify.run(config, colours, colours)
+    few, test = some(config, 100)
+    with pytest.raises(InputError, match="batch"):
+        classify.run(config, few, test)
