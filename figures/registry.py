@@ -27,7 +27,7 @@ from figures import (
     prediction,
     style,
 )
-from figures.sweeps import PAIRS, Cell, complete_cells
+from figures.sweeps import PAIRS, Cell, complete_cells, known_cells
 from reflfap.checks import choice
 from reflfap.config import ArtificialConfig, ImagesConfig, canonical_json
 from reflfap.config_classify import ClassifyConfig
@@ -47,6 +47,11 @@ class Sources:
     def cells(self) -> list[Cell]:
         """The complete cells of E1."""
         return complete_cells(self.results)
+
+    @cached_property
+    def known(self) -> list[Cell]:
+        """Those, and the ones of which the numbers are known from tables."""
+        return known_cells(self.results)
 
     @cached_property
     def released(self) -> list[prediction.Released]:
@@ -157,8 +162,9 @@ def _of_a_grid(stem: str, save: Callable[..., Sequence[Path]], released: bool = 
     """A figure of which there is one for each norm and distribution."""
 
     def draw(sources: Sources, folder: Path, norm: str, data: str) -> Sequence[Path]:
-        more = (sources.released,) if released else ()
-        return save(sources.cells, norm, data, folder, *more)
+        if released:
+            return save(sources.known, norm, data, folder, sources.released)
+        return save(sources.cells, norm, data, folder)
 
     pictures: dict[str, Draw] = {
         f"{stem}_{norm}_{data}": partial(draw, norm=norm, data=data) for norm, data in PAIRS

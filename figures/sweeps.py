@@ -19,6 +19,7 @@ from reflfap.config import DISTRIBUTIONS, ArtificialConfig, canonical_json
 from reflfap.errors import refuse
 from reflfap.experiments import artificial
 from reflfap.store import list_results
+from reflfap.sweep.table import read_table
 
 NORMS = {"l2": "L2", "linf": "L∞", "l0": "L0"}
 DATA = dict(zip(DISTRIBUTIONS, ("uniform data", "Gaussian data"), strict=True))
@@ -77,6 +78,20 @@ def complete_cells(results: Path) -> list[Cell]:
         for run in list_results(results)
         if run.status == "complete" and isinstance(run.config, ArtificialConfig)
     ]
+
+
+def known_cells(results: Path) -> list[Cell]:
+    """The complete cells, and those of results/tables/*.csv: tables that `sweep collect` made of
+    other folders. Of the latter the numbers are known, and no arrays.
+
+    Checked by test_results_page.py::test_cells_of_a_table_count.
+    """
+    stored = complete_cells(results)
+    known = {cell.config: cell for cell in stored}
+    for path in sorted((results / "tables").glob("*.csv")):
+        for config, metrics in read_table(path, ArtificialConfig):
+            known.setdefault(config, Cell(config, metrics, path))
+    return list(known.values())
 
 
 def find_centre(cells: Iterable[Cell], norm: str, data: str) -> ArtificialConfig:

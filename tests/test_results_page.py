@@ -12,6 +12,7 @@ from reflfap import cli
 from reflfap.errors import DamagedFileError, InputError
 from reflfap.experiments import artificial
 from reflfap.store import open_result
+from reflfap.sweep.table import collect
 
 HEADER = "norm,data,sweep,d,n,n_adv,constraint,acc_adv"
 GRIDS = ("accuracy", "boundaries", "decision_grid", "gallery")
@@ -28,6 +29,27 @@ def results(tmp_path_factory):
 def page(results, tmp_path):
     results_page.write(results, tmp_path / "page.md")
     return (tmp_path / "page.md").read_text()
+
+
+def test_cells_of_a_table_count(results, tmp_path):
+    """A folder with nothing but the table of another one gives the same points, and says so."""
+    (tmp_path / "tables").mkdir()
+    collect(results, tmp_path / "tables")
+    (tmp_path / "tables" / "artificial.h5").unlink()
+    known = sweeps.known_cells(tmp_path)
+    stored = sweeps.complete_cells(results)
+    assert {cell.config: cell.metrics for cell in known} == {
+        cell.config: cell.metrics for cell in stored
+    }
+    pages = []
+    for out in (results, tmp_path):
+        results_page.write(out, tmp_path / "page.md")
+        pages.append((tmp_path / "page.md").read_text().split("Seeds:"))
+    assert pages[0][1].partition("Source")[0] == pages[1][1].partition("Source")[0]
+    assert pages[0][1].partition("\n")[2] == pages[1][1].partition("\n")[2]
+    assert f"{len(stored)} of them from tables" in pages[1][0]
+    made = registry.make_all(tmp_path, tmp_path / "pictures", None, ["accuracy_curves"])
+    assert any(outcome.paths for outcome in made)
 
 
 def rows(text, first):
@@ -166,7 +188,7 @@ def test_the_registry_knows_every_module():
     modules = {path.stem for path in folder.glob("*.py") if "\ndef draw(" in path.read_text()}
     assert set(registry.FIGURES) == modules
     names = [name for entry in registry.FIGURES.values() for name in entry.pictures]
-    assert len(names) == len(set(names)) == 6 + 4 * 6 + 4
+    assert len(names) == len(set(names)) == 6 + 4 * 6 + 2 * 4
 
 
 def test_figures_on_the_command_line(results, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+from dataclasses import asdict
 
 import h5py
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sweeping import cell, failing_cell, small_grid
 
 from reflfap import cli, store
-from reflfap.config import ImagesConfig
+from reflfap.config import ArtificialConfig, ImagesConfig
 from reflfap.errors import DamagedFileError, InputError
 from reflfap.files import lock
 from reflfap.sweep import engine, plan, table
@@ -65,6 +66,46 @@ def test_status(tmp_path, capsys):
         assert f"{plan.identity(bad)}  failed: its standard network: NoKKTPointError" in shown
         assert cli.main(["sweep", "status", "--out", str(tmp_path), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)[0]["waiting"] == 1
+
+
+def test_a_table_is_read_back(tmp_path):
+    """What `collect` wrote gives the configs and metrics that the results hold."""
+    cells = small_grid()[:3]
+    sweep(tmp_path, cells)
+    path, _ = table.collect(tmp_path, tmp_path)
+    found = dict(table.read_table(path, ArtificialConfig))
+    assert set(found) == set(cells)
+    for run in store.list_results(tmp_path):
+        assert found[run.config] == run.metrics
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (",10,uniform", ",11,uniform"),
+        (",10,uniform", ",x,uniform"),
+        ("uniform", "cauchy"),
+        ("0.5", "half"),
+        (",0.5", ""),
+        (",dim", ",size"),
+        ("run_id,", ""),
+        ("l2", "\x00"),
+        ("l2", "[" * 10_000),
+    ],
+)
+def test_damaged_tables_are_refused(tmp_path, old, new):
+    """A config that is not the run's, what is no number, columns that are missing."""
+    path = tmp_path / "artificial.csv"
+    config = ArtificialConfig(dim=10)
+    values = [plan.identity(config), *asdict(config).values(), 0.5]
+    names = ["run_id", *asdict(config), "acc_standard"]
+    good = f"{','.join(names)}\n{','.join(map(str, values))}\n"
+    path.write_text(good)
+    assert table.read_table(path, ArtificialConfig) == [(config, {"acc_standard": 0.5})]
+    assert old in good
+    path.write_text(good.replace(old, new, 1))
+    with pytest.raises(DamagedFileError, match="a table of"):
+        table.read_table(path, ArtificialConfig)
 
 
 def test_the_table_holds_configs_and_metrics(tmp_path):

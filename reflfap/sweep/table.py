@@ -8,11 +8,12 @@ as CSV and as sealed HDF5, one column each, rows in the order of their configs.
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from reflfap.files import write_sealed, write_text
 from reflfap.sweep.plan import identity
 
 LARGEST_LIST = 2**27  # bytes
+
+Kind = TypeVar("Kind", bound=CellConfig)
 
 
 class Status(NamedTuple):
@@ -97,6 +100,39 @@ def collect(out: Path, folder: Path) -> list[Path]:
         remedy = "run `reflfap sweep artificial --preset smoke` first"
         refuse("out", f"complete cells below {out}", "none", remedy)
     return paths
+
+
+def read_table(path: Path, kind: type[Kind]) -> list[tuple[Kind, dict[str, float]]]:
+    """Configs and metrics of the cells in a CSV that `collect` wrote, perhaps on another machine.
+
+    Each row's run id must be that of its config; DamagedFileError for anything else.
+    Checked by test_table.py::test_a_table_is_read_back and ::test_damaged_tables_are_refused.
+    """
+    names = {field.name for field in fields(kind)}
+    found = []
+    try:
+        if path.stat().st_size > LARGEST_LIST:
+            raise ValueError("too large")
+        with open(path, encoding="utf-8", newline="") as file:
+            for number, row in enumerate(csv.DictReader(file, strict=True), 2):
+                config = kind(**{name: _value(row[name]) for name in names})
+                if identity(config) != row["run_id"]:
+                    raise ValueError(f"line {number}: not the config of run {row['run_id']}")
+                rest = {k: float(v) for k, v in row.items() if k not in names | {"run_id"}}
+                found.append((config, {k: v for k, v in rest.items() if not math.isnan(v)}))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
+        raise DamagedFileError(
+            f"{path}: expected a table of `reflfap sweep collect`, got ({error}); collect it again"
+        ) from error
+    return found
+
+
+def _value(text: str) -> Any:
+    """A number of a table as such, else its text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _rows(runs: Iterable[store.Summary]) -> list[dict[str, Any]]:
