@@ -37,6 +37,8 @@ class Pass:
 
     training: bool = False
     """batch normalisation takes the moments of the batch"""
+    keep: bool = True
+    """forward keeps caches, which backward needs; without, memory is that of a layer or two"""
     weights: bool = True
     """backward computes gradients of weights too"""
     count: int = 0
@@ -84,7 +86,7 @@ class Chain(Layer):
         caches = []
         for layer in self.layers:
             x, cache = layer.forward(weights, x, how)
-            caches.append(cache)
+            caches.append(cache if how.keep else None)
         return x, caches
 
     def backward(
