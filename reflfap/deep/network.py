@@ -308,4 +308,5 @@ def _named(name: str, how: Pass, dw: Array, db: Array) -> Gradients:
 
 
 def _constant(values: tuple[float, ...], like: Array) -> Array:
-    return namespace(like).asarray(values, dtype=like.dtype)
+    xp = namespace(like)  # filled on the device: nothing is moved there
+    return xp.stack([xp.full((), value, dtype=like.dtype) for value in values])
