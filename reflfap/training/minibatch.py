@@ -140,7 +140,7 @@ class _Course:
                     got = "none" if found is None else f"{found.dtype} {found.shape}"
                     expected = f"{prefix} {name}, {values.dtype} {values.shape}"
                     refuse("checkpoint", expected, got, "it is of another network: use --force")
-                arrays[name] = asarray(found, xp)
+                arrays[name] = asarray(np.array(found, order="C"), xp)  # steps are made in place
         self.epoch, self.batch = (int(kept[name]) for name in ("epoch", "batch"))
         self.loss, self.hits = (float(kept[name]) for name in ("loss_sum", "hits"))
         self.past = {name: [float(one) for one in kept[name]] for name in CURVES}
