@@ -136,24 +136,18 @@ def test_samples_do_not_mix(name, xp):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_accuracy(workers, xp, monkeypatch):
-    """Against a loop over single images; neither workers nor pieces change it."""
+    """Of one image and more, against a loop over them; workers and pieces change nothing."""
     monkeypatch.setattr(classifier, "PIECE", 3)
-    network, samples = every_layer(), drawn_images(23)
-    weights = drawn_weights(network)
-    hits = 0
+    network, samples = every_layer(), drawn_images(11)
+    weights, hits = drawn_weights(network, xp=xp), []
     for x, y in zip(*samples, strict=True):
         z = outputs(network, weights, x[None])[0]
-        hits += max(range(CLASSES), key=z.__getitem__) == y
-    assert 0 < hits < 23
-    there = {name: asarray(values, xp) for name, values in weights.items()}
+        hits.append(max(range(CLASSES), key=z.__getitem__) == y)
+    assert {True, False} == set(hits)
     with Team(workers) as team:
-        assert classifier.accuracy(network, there, samples, team) == hits / 23
-        few = Images(*(part[:2] for part in samples))
-        each = [
-            classifier.accuracy(network, there, Images(*(p[[k]] for p in few)), team)
-            for k in (0, 1)
-        ]
-        assert classifier.accuracy(network, there, few, team) == sum(each) / 2
+        for n in range(1, 12):
+            some = Images(*(part[:n] for part in samples))
+            assert classifier.accuracy(network, weights, some, team) == np.mean(hits[:n])
 
 
 def test_of_ties_the_first_class_counts(xp):

@@ -313,8 +313,9 @@ def test_a_kept_state_is_left_alone():
     with pytest.raises(KeyboardInterrupt):
         train(images, LONG, epochs=EPOCHS, monitor=monitor)
     monitor.state = {name: np.array(one, order="F") for name, one in monitor.state.items()}
-    one, other = (train(images, LONG, epochs=EPOCHS, monitor=Given()) for _ in range(2))
-    same_bits(one, other)
+    whole = train(images, LONG, epochs=EPOCHS)
+    for _ in range(2):
+        same_bits(train(images, LONG, epochs=EPOCHS, monitor=Given()), whole)
 
 
 class Telling(Monitor):
@@ -403,19 +404,25 @@ def test_workers_less_than_one_are_refused():
 
 
 def test_batches_are_the_epochs_order_cut_in_pieces(monkeypatch):
-    """Which images are seen: each epoch has its own order, whose rest is left out."""
+    """Which images are seen: each epoch has its own order, whose rest is left out.
+
+    And what else is drawn for a batch is named after it, and augmented if asked for.
+    """
     images = drawn_images(11)
     images.x[:, 0, 0, 0] = np.arange(11)
-    seen, plain = [], minibatch.gradient
+    seen, draws, plain = [], [], minibatch.gradient
 
-    def recorded(network, weights, batch, *rest):
+    def recorded(network, weights, batch, team, *draw):
         some = batch.x[:, 0, 0, 0]
         assert np.array_equal(batch.y, images.y[some])
         seen.append(some.tolist())
-        return plain(network, weights, batch, *rest)
+        draws.append(draw)
+        return plain(network, weights, batch, team, *draw)
 
     monkeypatch.setattr(minibatch, "gradient", recorded)
-    train(images, Sgd(batch=4), epochs=3, seed=7, stage="student")
+    train(images, Sgd(batch=4, augment=True), epochs=3, seed=7, stage="student")
+    names = [Draw(7, "student", epoch, batch) for epoch in range(3) for batch in range(2)]
+    assert draws == [(name, True) for name in names]
     orders = [batches.order(7, "student", epoch, 11).tolist() for epoch in range(3)]
     assert seen == [part for one in orders for part in (one[:4], one[4:8])]
     assert len({tuple(one) for one in orders}) == 3
