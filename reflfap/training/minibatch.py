@@ -61,7 +61,8 @@ class Learnt(NamedTuple):
 
 
 class NonFiniteBatchError(NonFiniteError):
-    """Training left the finite numbers; `kept` holds the batch, for inspection."""
+    """Training left the finite numbers; `kept` holds the batch and the weights that it met, for
+    inspection, or the weights alone where the last step of an epoch is to blame."""
 
     def __init__(self, message: str, kept: Mapping[str, Any]) -> None:
         super().__init__(message)
@@ -90,7 +91,8 @@ def train(
     same number of workers. Memory: weights four times, the activations of one batch; a device is
     waited for once a batch.
     Raises InputError for bad input or a state of another network, NonFiniteBatchError.
-    Checked by test_minibatch.py::test_resumed_training and ::test_parity_with_torch.
+    Checked by test_minibatch.py::test_resumed_training, ::test_parity_with_torch and
+    ::test_divergence_is_reported.
     """
     _check(images, how, epochs)
     course = _Course(weights, how, monitor.restore(stage))
@@ -108,6 +110,7 @@ def train(
                 monitor.advance(how.batch)
                 if monitor.due():
                     monitor.keep(stage, course.state())
+            course.check()
             hits = classifier.accuracy(network, course.weights, test, team)
             course.end_epoch(count * how.batch, hits)
             monitor.say(course.line())
@@ -140,7 +143,7 @@ class _Course:
                     got = "none" if found is None else f"{found.dtype} {found.shape}"
                     expected = f"{prefix} {name}, {values.dtype} {values.shape}"
                     refuse("checkpoint", expected, got, "it is of another network: use --force")
-                arrays[name] = asarray(found, xp)
+                arrays[name] = asarray(np.array(found, order="C"), xp)  # steps are made in place
         self.epoch, self.batch = (int(kept[name]) for name in ("epoch", "batch"))
         self.loss, self.hits = (float(kept[name]) for name in ("loss_sum", "hits"))
         self.past = {name: [float(one) for one in kept[name]] for name in CURVES}
@@ -177,6 +180,18 @@ class _Course:
         self.loss += loss
         self.hits += hits
         self.batch += 1
+
+    def check(self) -> None:
+        """The last step of all has no loss after it that would tell."""
+        xp = namespace(*self.weights.values())
+        finite = floats(*(xp.all(xp.isfinite(values)) for values in self.weights.values()))
+        for name, good in zip(self.weights, finite, strict=True):
+            if not good:
+                raise NonFiniteBatchError(
+                    f"{name}: expected finite numbers, got NaN or infinity after epoch "
+                    f"{self.epoch + 1}; lower the learning rate",
+                    {f"weights:{k}": v for k, v in self.weights.items()},
+                )
 
     def end_epoch(self, seen: int, accuracy_test: float) -> None:
         values = (self.loss / seen, self.hits / seen, accuracy_test)
