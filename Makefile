@@ -36,6 +36,7 @@ bench: $(VENV)/bench.stamp
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.flow
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.sweep
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.loading
+	$(UNRESTRICTED) $(BIN)/python -m benchmarks.deep
 
 test-gpu: $(VENV)/gpu-$(CUDA).stamp
 	$(BIN)/pytest -m "not slow"
