@@ -121,7 +121,8 @@ def test_saturated_targets_keep_their_gradient(far, seed):
     assert np.array_equal(dq[0], dq[1])
     assert q[0] - q[1] == pytest.approx(far, rel=1e-14)
     _, dz = softmax.cross_entropy(z, np.asarray([0, 0]))
-    assert np.abs(dz[0]).max() < 10 * math.exp(-far) + 1e-15
+    # 1 - p_t is below the sum of the others' odds; log p_t is off by the rounding of z_t
+    assert np.abs(dz[0]).max() <= np.exp(rest - far).sum() + 2.3e-16 * far
 
 
 @BOTH
