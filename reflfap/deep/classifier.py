@@ -128,10 +128,12 @@ def from_released(
         if given is None or given.shape != released:
             got = "none" if given is None else f"shape {given.shape}"
             refuse(name, f"an array of shape {released}", got, "give the weights of this network")
-        if not np.isfinite(given).all():
-            refuse(name, "finite numbers", "NaN or infinity", "load weights that are whole")
         layout = given.transpose(np.argsort(_RELEASED[given.ndim]))
-        found[name] = np.ascontiguousarray(layout, dtype=dtype)
+        with np.errstate(over="ignore"):
+            found[name] = np.ascontiguousarray(layout, dtype=dtype)
+        if not np.isfinite(found[name]).all():
+            got = f"NaN, or beyond {dtype}"
+            refuse(name, "finite numbers", got, "load weights that are whole")
     return found
 
 

@@ -66,8 +66,8 @@ def convolution_backward(
 def tile_size(x: Array, w: Array, stride: int, padding: int) -> int | None:
     """The size of Winograd's tiles that takes the least time, or None where plain columns do.
 
-    In multiplications of a matrix product, as `winograd.cost`; see there. What a GPU finds faster
-    is not known. Checked by test_winograd.py::test_tiles_are_used_where_they_save.
+    By `winograd.cost` and `plain_cost`; what a GPU finds faster is not known.
+    Checked by test_winograd.py::test_tiles_are_used_where_they_save.
     """
     (height, width, samples, C), (r, _, _, K) = x.shape, w.shape
     if r != 3 or stride != 1:
@@ -75,7 +75,7 @@ def tile_size(x: Array, w: Array, stride: int, padding: int) -> int | None:
     height, width = height + 2 * padding - 2, width + 2 * padding - 2
     costs = {m: winograd.cost(m, height, width, samples, C, K) for m in winograd.TILES}
     best = min(costs, key=costs.__getitem__)
-    plain = 9 * height * width * samples * C * (K + 20)
+    plain = winograd.plain_cost(height, width, samples, C, K)
     return best if costs[best] < plain else None
 
 

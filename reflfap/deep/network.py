@@ -192,7 +192,7 @@ class BatchNorm(Layer):
         if how.training:
             count = how.count * x.shape[0] * x.shape[1]
             mean, var = layers.batch_moments(x, count, how.total)
-            how.moments[self.name] = mean, var * (count / (count - 1))
+            how.moments[self.name] = mean, var * (count / max(1, count - 1))
         else:
             mean = weights[f"{self.name}.running_mean"]
             var = weights[f"{self.name}.running_var"]

@@ -55,7 +55,7 @@ def matrices(m: int) -> tuple[HostArray, HostArray, HostArray]:
     y_j = sum_i g_i d_(i+j), is the transpose of that in y: E_m^T [(E_3 g) . (E_e^-T d)]. Rows of
     B^T = E_e^-T are made whole numbers at the expense of those of G.
     The points 0, 1, -1, -2, 1/2 give the least error of those tried: 1.2e-6 (m = 3) and 1.5e-6
-    (m = 4) of the output's size in float32 with 128 channels, against 2e-7 of the plain sum.
+    (m = 4) of the output's size in float32 with 128 channels, against 3.5e-7 of the plain sum.
     Checked by test_winograd.py::test_matrices_give_the_correlation.
     """
     e = m + 2
@@ -148,14 +148,20 @@ class Tiling(NamedTuple):
 
 
 def cost(m: int, height: int, width: int, samples: int, C: int, K: int) -> float:
-    """Time for one output of height x width, in multiplications of a matrix product.
+    """Time for outputs of height x width, in multiplications of one large matrix product.
 
-    Products at e^2 places, the transforms of d and of Y, and that of w, whose result is written and
-    read once a batch; a number moved costs as much as 20 multiplications (measured).
+    Per place: the products of all tiles, V and M, whose numbers are moved, and U, once a batch.
+    The factors are fitted to 18 layers of both networks on one machine, where they find the
+    fastest way for each (benchmarks/deep.py).
     """
-    tiling, e2 = Tiling(m, height, width, 0), (m + 2) ** 2
+    tiling = Tiling(m, height, width, 0)
     tiles = tiling.rows * tiling.columns * samples
-    return e2 * (tiles * (C * K + e2 * C + m * m * K) + 40 * C * K)
+    return 1.3 * (m + 2) ** 2 * (tiles * (C * K + 60 * (C + K)) + 100 * C * K)
+
+
+def plain_cost(height: int, width: int, samples: int, C: int, K: int) -> float:
+    """The same for the plain path, whose columns are moved."""
+    return 9.0 * height * width * samples * C * (K + 140)
 
 
 def convolve(x: Array, w: Array, b: Array, padding: int, m: int) -> Array:
