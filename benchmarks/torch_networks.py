@@ -1,4 +1,4 @@
-"""The deep networks in PyTorch, the peer: modules and weights by the names of the released code."""
+"""The deep networks in PyTorch, peer and oracle: modules by the names of the released code."""
 
 import torch
 from torch import nn
@@ -11,7 +11,8 @@ class Normalised(nn.Module):
     def __init__(self, mean, std):
         super().__init__()
         for name, values in (("mean", mean), ("std", std)):
-            self.register_buffer(name, torch.tensor(values).reshape(-1, 1, 1), persistent=False)
+            constant = torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1)
+            self.register_buffer(name, constant, persistent=False)
 
     def normalised(self, x):
         return (x - self.mean) / self.std

@@ -1,4 +1,4 @@
-"""Learning curves of a clean classifier: loss, and accuracy on training and test images, by epoch.
+"""Learning curves of a clean classifier: loss, and error on training and test images, by epoch.
 
 python -m figures.learning_curves RESULT.h5 [FOLDER]
 """
@@ -11,10 +11,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
+from reflfap.backend import HostArray
 from reflfap.config_classify import ClassifyConfig
 from reflfap.store import Result, open_result
 from reflfap.training.minibatch import Curves
 
+TITLES = {
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar-10": "CIFAR-10",
+    "embedded": "the embedded set",
+}
 TEST = style.NETWORKS["adversarial"] | {"marker": "o", "markersize": 2.5}
 TRAIN = style.NETWORKS["standard"] | {"linewidth": 1.0}
 
@@ -28,7 +35,13 @@ def title(config: ClassifyConfig) -> str:
     """What was trained on what."""
     net = f"WideResNet-{config.depth}-{config.width}"
     images = f"{config.subset:,} images" if config.subset else "all images"
-    return f"{net if config.network == 'wideresnet' else 'ConvNet'}, {config.dataset}, {images}"
+    network = net if config.network == "wideresnet" else "ConvNet"
+    return f"{network}, {TITLES[config.dataset]}, {images}"
+
+
+def error(accuracy: HostArray) -> HostArray:
+    """1 - accuracy; none, which a logarithm cannot show, is left out."""
+    return np.where(accuracy < 1, 1 - accuracy, np.nan)
 
 
 def draw(curves: Curves, heading: str) -> Figure:
@@ -38,17 +51,20 @@ def draw(curves: Curves, heading: str) -> Figure:
         figure, (top, bottom) = plt.subplots(
             2, 1, figsize=(3.5, 3.6), sharex=True, layout="constrained"
         )
-        top.plot(epochs, curves.loss, **TRAIN, marker="s", markersize=2.5)
+        top.semilogy(epochs, curves.loss, **TRAIN, marker="s", markersize=2.5)
         top.set_ylabel("training loss")
-        top.set_ylim(bottom=0)
+        top.yaxis.set_major_formatter("{x:g}")
+        top.yaxis.set_minor_formatter("")
         top.set_title(heading)
-        bottom.plot(epochs, curves.accuracy, **TRAIN, label="training images", marker="s", ms=2.5)
-        bottom.plot(epochs, curves.accuracy_test, **TEST, label="clean test images")
-        bottom.set_ylabel("accuracy")
+        marker = {"marker": "s", "markersize": 2.5}
+        bottom.semilogy(epochs, error(curves.accuracy), **TRAIN, **marker, label="training images")
+        bottom.semilogy(epochs, error(curves.accuracy_test), **TEST, label="clean test images")
+        bottom.set_ylabel("error, 1 − accuracy")
         bottom.set_xlabel("epoch")
-        bottom.set_ylim(0, 1.02)
+        bottom.yaxis.set_major_formatter("{x:g}")
+        bottom.yaxis.set_minor_formatter("")
         bottom.xaxis.get_major_locator().set_params(integer=True)
-        bottom.legend(loc="lower right")
+        bottom.legend()
         for cut in epochs[1:][curves.rate[1:] < curves.rate[:-1]]:
             for axes in (top, bottom):
                 axes.axvline(cut - 0.5, color="0.7", linewidth=0.8, zorder=0)

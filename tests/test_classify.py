@@ -128,6 +128,10 @@ def test_configs():
     assert (paper.network, paper.depth, paper.width) == ("wideresnet", 28, 10)
     assert (paper.epochs, paper.subset, paper.augment) == (200, 0, True)
     assert ClassifyConfig(dataset="mnist", preset="paper").epochs == 100
+    assert {ClassifyConfig(dataset=one, preset="paper").rate for one in DATA_SETS} == {0.1}
+    assert ClassifyConfig(dataset="mnist").rate == 0.1
+    assert ClassifyConfig(dataset="fashion-mnist").rate == 0.05
+    assert ClassifyConfig(dataset="fashion-mnist", rate=0.1).rate == 0.1
     for preset in PRESETS:
         for dataset in DATA_SETS:
             config = ClassifyConfig(dataset=dataset, preset=preset)

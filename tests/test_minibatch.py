@@ -231,8 +231,10 @@ def test_parity_with_torch(name, epochs, count, monkeypatch):
     differs by some 1e-15 of the largest entry. What differs grows from step to step, as the paths
     part: to 5e-13 in a hundred here, two hundred times less than is admitted.
     """
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     import torch_twins
+
+    from benchmarks import torch_networks
 
     monkeypatch.setattr("reflfap.deep.wideresnet.DROPOUT", 0.0)
     make, size, data, (whole, small) = NETWORKS[name]
@@ -241,9 +243,9 @@ def test_parity_with_torch(name, epochs, count, monkeypatch):
     weights = drawn_weights(network)
     images, test = (drawn_images(n, n, shape, 10) for n in (how.batch * count + 3, 20))
     orders = [batches.order(5, "training", epoch, len(images.y)) for epoch in range(epochs)]
-    twin = getattr(torch_twins, name)(*size, *data).double()
-    released = classifier.to_released(weights).items()
-    twin.load_state_dict({k: torch.tensor(v) for k, v in released}, strict=True)
+    options = {"dropout": 0.0} if size else {}
+    twin = getattr(torch_networks, name)(*size, *data, **options).double()
+    torch_networks.load(twin, classifier.to_released(weights))
     with threadpool_limits(1):
         expected = torch_twins.trained(twin, images, test, how, orders)
         got = minibatch.train(network, weights, images, test, how, epochs=epochs, seed=5)

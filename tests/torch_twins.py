@@ -1,78 +1,27 @@
-"""The two deep networks as modules of PyTorch, by the names of the released code."""
+"""What tests of the deep networks need of PyTorch; imported only where it is there."""
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 
-class Normalised(nn.Module):
-    """Pixels (N, C, H, W) less the data set's mean, over its deviation."""
+class Masked(nn.Module):
+    """Dropout with a mask that is given, (N, C, H, W)."""
 
-    def __init__(self, mean, std):
+    def __init__(self, mask):
         super().__init__()
-        self.mean, self.std = (
-            torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (mean, std)
-        )
+        self.mask = mask
 
     def forward(self, x):
-        return (x - self.mean) / self.std
+        return x * self.mask if self.training else x
 
 
-class ConvNet(nn.Module):
-    def __init__(self, mean, std):
-        super().__init__()
-        self.normalised = Normalised(mean, std)
-        self.conv1 = nn.Conv2d(len(mean), 16, 3, stride=2)
-        self.conv2 = nn.Conv2d(16, 128, 3)
-        self.conv3 = nn.Conv2d(128, 128, 3, padding=1)
-        self.conv4 = nn.Conv2d(128, 256, 3)
-        self.conv5 = nn.Conv2d(256, 256, 3, padding=1)
-        self.linear = nn.Linear(256, 10)
-
-    def forward(self, x):
-        x = torch.relu(self.conv2(torch.relu(self.conv1(self.normalised(x)))))
-        x = x + torch.relu(self.conv3(x))
-        x = torch.relu(self.conv4(x))
-        x = x + torch.relu(self.conv5(x))
-        return self.linear(x.mean(dim=(2, 3)))
-
-
-class Block(nn.Module):
-    """A wide residual block without its dropout."""
-
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, stride=stride, padding=1)
-        changed = stride != 1 or inputs != outputs
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride) if changed else nn.Identity()
-
-    def forward(self, x):
-        y = self.conv1(torch.relu(self.bn1(x)))
-        return self.conv2(torch.relu(self.bn2(y))) + self.shortcut(x)
-
-
-class WideResNet(nn.Module):
-    def __init__(self, depth, width, mean, std):
-        super().__init__()
-        self.normalised = Normalised(mean, std)
-        self.conv1 = nn.Conv2d(len(mean), 16, 3, padding=1)
-        inputs = 16
-        for group, (channels, stride) in enumerate(((16, 1), (32, 2), (64, 2)), 1):
-            blocks = []
-            for number in range((depth - 4) // 6):
-                blocks.append(Block(inputs, channels * width, stride if number == 0 else 1))
-                inputs = channels * width
-            self.add_module(f"layer{group}", nn.Sequential(*blocks))
-        self.bn1 = nn.BatchNorm2d(inputs, momentum=0.9)
-        self.linear = nn.Linear(inputs, 10)
-
-    def forward(self, x):
-        x = self.conv1(self.normalised(x))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(torch.relu(self.bn1(x)).mean(dim=(2, 3)))
+def with_masks(network, masks):
+    """`network` with these masks, by the names of its dropouts, in place of random ones."""
+    for name, values in masks.items():
+        block, _, own = name.rpartition(".")
+        setattr(network.get_submodule(block), own, Masked(torch.tensor(values)))
+    return network
 
 
 def trained(twin, images, test, how, orders):

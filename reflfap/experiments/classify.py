@@ -66,7 +66,7 @@ def run(
         images = Images(images.x[some], images.y[some])
     made = network(config)
     initial = initial_weights(made, stream(config.seed, "standard/weights"), config.dtype)
-    how = Sgd(config.rate, config.batch, augment=bool(config.augment))
+    how = Sgd(cast(float, config.rate), config.batch, augment=bool(config.augment))
     learnt = train(
         made,
         {name: asarray(values, xp) for name, values in initial.items()},
