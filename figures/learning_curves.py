@@ -23,7 +23,7 @@ TITLES = {
     "embedded": "the embedded set",
 }
 TEST = style.NETWORKS["adversarial"] | {"marker": "o", "markersize": 2.5}
-TRAIN = style.NETWORKS["standard"] | {"linewidth": 1.0}
+TRAIN = style.NETWORKS["standard"] | {"linewidth": 1.0, "marker": "s", "markersize": 2.5}
 
 
 def compute(result: Result) -> Curves:
@@ -51,13 +51,12 @@ def draw(curves: Curves, heading: str) -> Figure:
         figure, (top, bottom) = plt.subplots(
             2, 1, figsize=(3.5, 3.6), sharex=True, layout="constrained"
         )
-        top.semilogy(epochs, curves.loss, **TRAIN, marker="s", markersize=2.5)
+        top.semilogy(epochs, curves.loss, **TRAIN)
         top.set_ylabel("training loss")
         top.yaxis.set_major_formatter("{x:g}")
         top.yaxis.set_minor_formatter("")
         top.set_title(heading)
-        marker = {"marker": "s", "markersize": 2.5}
-        bottom.semilogy(epochs, error(curves.accuracy), **TRAIN, **marker, label="training images")
+        bottom.semilogy(epochs, error(curves.accuracy), **TRAIN, label="training images")
         bottom.semilogy(epochs, error(curves.accuracy_test), **TEST, label="clean test images")
         bottom.set_ylabel("error, 1 − accuracy")
         bottom.set_xlabel("epoch")
@@ -85,6 +84,8 @@ def save(result: Result, folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -m figures.learning_curves RESULT [FOLDER]")
     source = Path(sys.argv[1])
     with open_result(source) as opened:
         for path in save(opened, Path(sys.argv[2]) if len(sys.argv) > 2 else source.parent):

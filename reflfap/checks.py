@@ -52,6 +52,15 @@ def hidden_units(m: Any, name: str = "hidden") -> int:
     return units
 
 
+def resnet_depth(depth: Any) -> int:
+    """The depth of a WideResNet, 6 n + 4: n blocks of two convolutions in each of three groups."""
+    layers = whole_number("depth", depth, least=10)
+    if rest := (layers - 4) % 6:
+        near = f"use {layers - rest} or {layers - rest + 6}"
+        refuse("depth", "6 n + 4, such as 10, 16, 22 or 28", layers, near)
+    return layers
+
+
 def leaky_slope(slope: Any) -> float:
     """The leaky slope gamma in (0, 1)."""
     return real_number("slope", slope, 0.0, 1.0, closed="()")

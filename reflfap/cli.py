@@ -73,8 +73,8 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
     if not runs:
         say(f"no runs below {out}; make one with `reflfap run artificial`")
     for run in runs:
-        accuracy = run.metrics.get("acc_adversarial")
-        shown = "" if accuracy is None else f"  acc_adversarial {accuracy:.3f}"
+        names = [name for name in ("acc_adversarial", "acc_standard_test") if name in run.metrics]
+        shown = f"  {names[0]} {run.metrics[names[0]]:.3f}" if names else ""
         print(f"{run.experiment}  {run.run_id}  {run.status}{shown}")
 
 

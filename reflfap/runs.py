@@ -170,7 +170,7 @@ def classified(
         found = classify.run(config, train, test, xp, monitor, workers)
     except NonFiniteBatchError as error:
         where = monitor.rescue("not-finite", error.kept)
-        raise NonFiniteError(f"{error}; the batch and the weights are in {where}") from error
+        raise NonFiniteError(f"{error}; what it had is in {where}") from error
     about = {**describe(xp), "dtype": config.dtype, "data_sha256": digests, "workers": workers}
     return Computed(found.metrics, _classified_datasets(found), about)
 

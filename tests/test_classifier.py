@@ -1,5 +1,7 @@
 """Deep networks as classifiers: images, accuracy, margins under attack, released weights."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -319,3 +321,14 @@ def test_released_weights_of_every_library(xp):
         assert np.array_equal(got[name], values)
     back = here(classifier.from_released(network, got))
     assert all(values.dtype == np.float32 for values in back.values())
+
+
+@pytest.mark.parametrize("wrong", [-1, 3, 0.5])
+def test_targets_are_classes(wrong):
+    """A margin towards something that is no class would be that of none."""
+    network = every_layer()
+    margin = classifier.margin_function(network, drawn_weights(network), SHAPE)
+    x = np.zeros((2, math.prod(SHAPE)))
+    margin(x, np.asarray([0, 1]))
+    with pytest.raises(InputError, match="target"):
+        margin(x, np.asarray([0, wrong]))

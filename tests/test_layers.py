@@ -10,6 +10,7 @@ from test_onehidden import fourth_order
 
 from reflfap.deep import layers, winograd
 from reflfap.deep.team import Team, share
+from reflfap.errors import InputError
 from reflfap.training import batches
 
 pytestmark = pytest.mark.usefixtures("library")
@@ -496,3 +497,10 @@ def test_dtypes_are_kept(dtype):
     ]
     assert {one.dtype for one in found} == {np.dtype(dtype)}
     assert all(one.flags.c_contiguous for one in found if one.ndim == 4)
+
+
+@pytest.mark.parametrize(("size", "padding"), [((2, 5), 0), ((5, 2), 0), ((0, 4), 1)])
+def test_images_smaller_than_the_kernel_are_refused(size, padding):
+    x = np.zeros((*size, 1, 1))
+    with pytest.raises(InputError, match="larger images"):
+        layers.convolution(x, np.zeros((3, 3, 1, 1)), np.zeros(1), 1, padding)

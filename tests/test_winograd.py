@@ -225,7 +225,7 @@ def test_usual_errors(m):
     error = winograd.convolve(x, w, b, 0, m) - exact
     plain = layers.plain_convolution(x, w, b, 1, 0) - exact
     assert error.std() < 2 * usual[m] * exact.std()
-    assert plain.std() < 2 * 2e-7 * exact.std()
+    assert plain.std() < 4e-7 * exact.std()
 
 
 def size_of_tiles(height, width, n, C, K, r=3, stride=1, padding=1):

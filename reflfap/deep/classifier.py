@@ -7,7 +7,16 @@ import numpy as np
 
 from reflfap import checks
 from reflfap.attacks import MarginFunction
-from reflfap.backend import Array, HostArray, Namespace, asarray, floats, namespace, to_host
+from reflfap.backend import (
+    Array,
+    HostArray,
+    Namespace,
+    asarray,
+    floats,
+    namespace,
+    on_host,
+    to_host,
+)
 from reflfap.deep import softmax
 from reflfap.deep.layers import Total
 from reflfap.deep.network import Chain, Pass, Weights
@@ -93,13 +102,19 @@ def margin_function(
 
     q = log(p_t / (1 - p_t)) of the target class, in evaluation mode: an attack that climbs it
     descends the targeted cross-entropy, (P2), step by step; `softmax.targeted_margin`. q > 0 where
-    the target has more than half of the probability. Targets are whole numbers of any dtype.
-    Checked by test_classifier.py::test_attacks_descend_the_cross_entropy.
+    the target has more than half of the probability. `shape` is that of an image, (C, H, W), with
+    d = C H W; targets are classes, whole numbers. Give the attack a `chunk`: an image holds 1.6 MB
+    of activations in the ConvNet and 70 MB in WideResNet-28-10.
+    InputError for targets that are no class (on a device they are not looked at).
+    Checked by test_classifier.py::test_attacks_descend_the_cross_entropy and
+    ::test_targets_are_classes.
     """
 
     def margin(x: Array, target: Array) -> tuple[Array, Array]:
         how = Pass(weights=False)
         z, cache = network.forward(weights, x.reshape(-1, *shape), how)
+        if on_host(namespace(x)) and not np.isin(target, np.arange(z.shape[1])).all():
+            refuse("target", f"classes 0 to {z.shape[1] - 1}", "others", "give numbers of classes")
         q, dz = softmax.targeted_margin(z, target)
         dx, _ = network.backward(weights, cache, dz, how)
         return q, dx.reshape(x.shape)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from reflfap.backend import Array, namespace
 from reflfap.deep import winograd
+from reflfap.errors import refuse
 
 COLUMNS = 2**21
 """Numbers in the columns of a piece of a plain convolution: 8 MiB in float32."""
@@ -19,7 +20,8 @@ Total = Callable[[Array], Array]
 
 
 def normalise(x: Array, mean: Array, std: Array) -> Array:
-    """Pixels x (N, C, H, W) as (x_c - mean_c) / std_c in the layout of all others, (H, W, N, C).
+    """Pixels x (N, C, H, W) as (x_c - mean_c) / std_c, with mean and std (C,), in the layout of all
+    others, (H, W, N, C).
 
     Checked by test_layers.py::test_normalisation.
     """
@@ -36,10 +38,14 @@ def normalise_backward(dy: Array, std: Array) -> Array:
 def convolution(x: Array, w: Array, b: Array, stride: int, padding: int) -> Array:
     """y[p, q, n, k] = b_k + sum_ijc w[i, j, c, k] x[s p + i - pad, s q + j - pad, n, c].
 
-    w (r, r, C, K), b (K,); pixels beyond the border are zero. By Winograd's tiles where
-    `tile_size` finds them faster.
+    x (H, W, N, C), w (r, r, C, K), b (K,), y (H', W', N, K) with H' = (H + 2 pad - r)/s + 1 rounded
+    down, W' likewise; pixels beyond the border are zero. By Winograd's tiles where `tile_size`
+    finds them faster. InputError for images smaller than the kernel.
     Checked by test_layers.py::test_convolution_against_loops.
     """
+    if min(x.shape[:2]) + 2 * padding < w.shape[0]:
+        expected = f"at least {w.shape[0] - 2 * padding} pixels each way"
+        refuse("x", expected, f"{x.shape[0]} x {x.shape[1]}", "give this network larger images")
     m = tile_size(x, w, stride, padding)
     if m is None:
         return plain_convolution(x, w, b, stride, padding)
@@ -98,8 +104,8 @@ def plain_convolution_backward(
     """`convolution_backward`, by the same columns: db = 1^T dY, dw = columns^T dY, and the columns'
     own gradient dY w^T is added to the pixels that they were copied from."""
     xp, (r, _, C, K) = namespace(x, w, dy), w.shape
-    wide = _padded(x, padding)
-    dwide = xp.zeros_like(wide)
+    wide = _padded(x, padding) if weights else x
+    dwide = xp.zeros((*(size + 2 * padding for size in x.shape[:2]), *x.shape[2:]), dtype=x.dtype)
     (height, width), flat = dy.shape[:2], w.reshape(-1, K)
     dw, db = xp.zeros_like(flat), xp.zeros(K, dtype=x.dtype)
     for some in _pieces(x.shape[2], height * width * flat.shape[0]):
@@ -185,7 +191,8 @@ def batch_moments(x: Array, count: int, total: Total) -> tuple[Array, Array]:
 def batch_norm(
     x: Array, scale: Array, shift: Array, mean: Array, inverse: Array
 ) -> tuple[Array, Array]:
-    """y = scale x' + shift with x' = (x - mean) inverse, and x'; inverse = 1/sqrt(var + eps)."""
+    """y = scale x' + shift with x' = (x - mean) inverse, and x', both (H, W, N, C); all others are
+    (C,), inverse = 1/sqrt(var + eps)."""
     normal = x - along_channels(mean, x)
     normal *= along_channels(inverse, x)
     y = normal * along_channels(scale, x)

@@ -27,8 +27,8 @@ class Spec(NamedTuple):
     """What an array of a network is."""
 
     shape: tuple[int, ...]  # in this project's layout: the channels last
-    fan_in: int = 0  # inputs of one output: it starts uniform within 1/sqrt(fan_in); else
-    start: float = 0.0  # it starts as this number
+    fan_in: int = 0  # inputs of an output; if there are any, it starts uniform in +-1/sqrt(fan_in)
+    start: float = 0.0  # else as this number
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Pass:
     weights: bool = True
     """backward computes gradients of weights too"""
     count: int = 0
-    """samples in all parts of the batch"""
+    """samples in all parts of the batch; 0: those of this part"""
     total: layers.Total = lambda values: values
     """adds up over all parts of the batch"""
     mask: Callable[[str, float, Array], Array] | None = None
@@ -65,7 +65,9 @@ class Layer:
     def backward(
         self, weights: Weights, cache: Any, dy: Array, how: Pass
     ) -> tuple[Array, Gradients]:
-        """Gradients with respect to the input, and by name to the weights if `how` wants them."""
+        """Gradients with respect to the input, and by name to the weights if `how` wants them.
+
+        Uses the cache up: once for each forward."""
         raise NotImplementedError
 
     def moved(self, weights: Weights, moments: Moments) -> Gradients:
@@ -147,6 +149,8 @@ class Normalisation(Layer):
 
 @dataclass(frozen=True)
 class Convolution(Layer):
+    """`size` x `size` pixels of (H, W, N, inputs) to one of (H', W', N, outputs)."""
+
     name: str
     inputs: int
     outputs: int
@@ -190,7 +194,7 @@ class BatchNorm(Layer):
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         scale, shift = weights[f"{self.name}.weight"], weights[f"{self.name}.bias"]
         if how.training:
-            count = how.count * x.shape[0] * x.shape[1]
+            count = _count(x, how)
             mean, var = layers.batch_moments(x, count, how.total)
             how.moments[self.name] = mean, var * (count / max(1, count - 1))
         else:
@@ -204,7 +208,7 @@ class BatchNorm(Layer):
         self, weights: Weights, cache: Any, dy: Array, how: Pass
     ) -> tuple[Array, Gradients]:
         normal, inverse = cache
-        count, total = how.count * dy.shape[0] * dy.shape[1], how.total if how.training else None
+        count, total = _count(dy, how), how.total if how.training else None
         scale = weights[f"{self.name}.weight"]
         dx, *rest = layers.batch_norm_backward(dy, normal, scale, inverse, count, total)
         return dx, _named(self.name, how, *rest)
@@ -220,6 +224,8 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True)
 class Relu(Layer):
+    """max(x, 0)."""
+
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         y = layers.relu(x)
         return y, y
@@ -264,6 +270,8 @@ class GlobalMean(Layer):
 
 @dataclass(frozen=True)
 class Linear(Layer):
+    """(N, inputs) to (N, outputs)."""
+
     name: str
     inputs: int
     outputs: int
@@ -303,6 +311,11 @@ def running(name: str) -> bool:
 def _weight_and_bias(name: str, w: tuple[int, ...]) -> dict[str, Spec]:
     fan_in = math.prod(w[:-1])
     return {f"{name}.weight": Spec(w, fan_in), f"{name}.bias": Spec(w[-1:], fan_in)}
+
+
+def _count(x: Array, how: Pass) -> int:
+    """Pixels of one channel in all parts of the batch."""
+    return int(x.shape[0] * x.shape[1] * (how.count or x.shape[2]))
 
 
 def _named(name: str, how: Pass, dw: Array, db: Array) -> Gradients:

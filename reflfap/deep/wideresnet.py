@@ -15,7 +15,6 @@ from reflfap.deep.network import (
     Relu,
     Residual,
 )
-from reflfap.errors import refuse
 
 DROPOUT = 0.3
 
@@ -37,10 +36,7 @@ def wideresnet(
     Raises InputError for a depth that is not 6 n + 4.
     Checked by test_network.py::test_gradients_of_whole_networks and ::test_parity_with_torch.
     """
-    blocks, rest = divmod(checks.whole_number("depth", depth, least=10) - 4, 6)
-    if rest:
-        near = f"use {depth - rest} or {depth - rest + 6}"
-        refuse("depth", "6 n + 4, such as 10, 16, 22 or 28", depth, near)
+    blocks = (checks.resnet_depth(depth) - 4) // 6
     checks.whole_number("width", width, least=1)
     parts: list[Layer] = [Normalisation(mean, std), Convolution("conv1", channels, 16, padding=1)]
     inputs = 16

@@ -29,7 +29,7 @@ import numpy as np
 from reflfap.backend import Array, HostArray, Namespace, asarray, namespace
 
 TILES = (2, 3, 4)
-"""Sizes m that are of use: the errors grow with m, and no longer the savings."""
+"""Sizes m that are of use: of larger tiles the transforms and their errors eat the savings."""
 
 PIECE = 2**17
 """Numbers at one place of V and M that are made at once: smaller products are slow, and larger ones
@@ -47,7 +47,7 @@ class Maps(NamedTuple):
 
 
 def matrices(m: int) -> tuple[HostArray, HostArray, HostArray]:
-    """A^T (m, e), G (e, 3) and B^T (e, e) for m outputs, float64; exact up to 1/3 in G.
+    """A^T (m, e), G (e, 3) and B^T (e, e) for m outputs, float64; only thirds in G are rounded.
 
     Toom and Cook: a product of polynomials g of degree 2 and y of degree m - 1 is known from its
     values at e - 1 points and its leading coefficient. With evaluations E_n (e, n), of rows 1, x,
@@ -55,7 +55,8 @@ def matrices(m: int) -> tuple[HostArray, HostArray, HostArray]:
     y_j = sum_i g_i d_(i+j), is the transpose of that in y: E_m^T [(E_3 g) . (E_e^-T d)]. Rows of
     B^T = E_e^-T are made whole numbers at the expense of those of G.
     The points 0, 1, -1, -2, 1/2 give the least error of those tried: 1.2e-6 (m = 3) and 1.5e-6
-    (m = 4) of the output's size in float32 with 128 channels, against 3.5e-7 of the plain sum.
+    (m = 4) of the output's size in float32 with 128 channels; the plain sum has 2e-7 to 4e-7, as
+    BLAS orders it.
     Checked by test_winograd.py::test_matrices_give_the_correlation.
     """
     e = m + 2
@@ -113,7 +114,8 @@ class Tiling(NamedTuple):
         return -(-self.width // self.m)
 
     def padded(self, x: Array, before: int, after: int) -> Array:
-        """x with zeros around it: `before` its rows and columns, and up to tiles + `after`."""
+        """x with `before` rows and columns of zeros before it, and so many behind it that it is as
+        large as the tiles' outputs and `after` more."""
         xp, (height, width, *rest) = namespace(x), x.shape
         shape = (self.rows * self.m + after, self.columns * self.m + after, *rest)
         if shape == x.shape:
@@ -139,8 +141,8 @@ class Tiling(NamedTuple):
         return tiles.reshape(size * size, -1)
 
     def pieces(self, samples: int, channels: int) -> Iterator[slice]:
-        """Samples to work on at once, in pieces of about equal size; of V and M together, each row
-        has so many `channels`."""
+        """Samples to work on at once, in pieces of about equal size; `channels` is C + K, what a
+        tile has of V and M together at one place."""
         count = -(-samples * self.rows * self.columns * channels // PIECE)
         step = -(-samples // count)
         for first in range(0, samples, step):
@@ -151,8 +153,8 @@ def cost(m: int, height: int, width: int, samples: int, C: int, K: int) -> float
     """Time for outputs of height x width, in multiplications of one large matrix product.
 
     Per place: the products of all tiles, V and M, whose numbers are moved, and U, once a batch.
-    The factors are fitted to 18 layers of both networks on one machine, where they find the
-    fastest way for each (benchmarks/deep.py).
+    The factors were fitted to 18 layers of both networks on one machine, where they find the
+    fastest way for each; benchmarks/deep.py times most of them.
     """
     tiling = Tiling(m, height, width, 0)
     tiles = tiling.rows * tiling.columns * samples
@@ -193,8 +195,10 @@ def backward(
     """
     xp, (tiling, maps, U) = namespace(x, w, dy), _prepared(x, w, padding, m)
     (places, C, K), n = U.shape, x.shape[2]
-    wide, dy = tiling.padded(x, padding, 2), tiling.padded(dy, 0, 0)
-    dwide = xp.zeros_like(wide)
+    dy = tiling.padded(dy, 0, 0)
+    wide = tiling.padded(x, padding, 2) if weights else x
+    sides = (tiling.rows * m + 2, tiling.columns * m + 2)
+    dwide = xp.zeros((*sides, n, C), dtype=x.dtype)
     dU, db = xp.zeros_like(U), xp.zeros(K, dtype=x.dtype)
     for some in tiling.pieces(n, C + K):
         dM = (maps.output.T @ tiling.taken(dy, m, some)).reshape(places, -1, K)

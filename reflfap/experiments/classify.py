@@ -55,7 +55,7 @@ def run(
     """Train on the images of a data set, or a subset of them, and test after each epoch.
 
     Peak memory: the images as bytes, the activations of a batch (ConvNet, batch 128: 0.2 GB;
-    WideResNet-28-10: 70 MB an image) and four times the weights.
+    WideResNet-28-10: 70 MB an image), the weights three times and once more a worker.
     Checked by test_classify.py::test_it_learns and ::test_subsets.
     """
     data = DATA_SETS[config.dataset]
