@@ -118,3 +118,12 @@ def test_blas_has_one_thread():
 def test_bad_numbers_of_workers_are_refused(workers):
     with pytest.raises(InputError, match="workers"):
         Team(workers)
+
+
+def test_a_team_outside_with_is_refused():
+    team = Team(2)
+    for _ in range(2):
+        with pytest.raises(InputError, match="with Team"):
+            team.run(lambda part, total: part)
+        with team:
+            assert team.run(lambda part, total: part) == [0, 1]

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from reflfap import checks
 from reflfap.backend import Array
 from reflfap.deep.layers import Total
+from reflfap.errors import refuse
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class Team:
         self._barrier = threading.Barrier(workers)
         self._parts: list[Any] = [None] * workers
         self._stack = ExitStack()
+        self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> "Team":
         self._stack.enter_context(threadpool_limits(1, "blas"))
@@ -39,15 +41,19 @@ class Team:
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+        self._pool = None
 
     def run(self, work: Callable[[int, Total], T]) -> list[T]:
         """work(number of the worker, total) of all at once; total(values) adds up over them.
 
         All have to call `total` equally often. Where one fails the others end, and its error is
-        raised. Checked by test_team.py::test_totals and ::test_an_error_ends_all.
+        raised. Checked by test_team.py::test_totals, ::test_an_error_ends_all and
+        ::test_a_team_outside_with_is_refused.
         """
         if self.workers == 1:
             return [work(0, lambda values: values)]
+        if self._pool is None:
+            refuse("team", "one at work", "one outside `with`", "use `with Team(...) as team:`")
         self._barrier.reset()
         done = [self._pool.submit(self._guarded, work, part) for part in range(self.workers)]
         errors = [error for one in done if (error := one.exception()) is not None]
