@@ -101,16 +101,15 @@ def test_shares(count, workers):
 
 
 def test_blas_has_one_thread():
-    """Inside the `with` of several workers, and its own number again after it."""
+    """Inside `with`, and its own number again after it."""
 
     def threads():
         return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
     before = threads()
-    with Team(2):
-        assert set(threads()) <= {1}
-    assert threads() == before
-    with Team(1):
+    for workers in (1, 2):
+        with Team(workers):
+            assert set(threads()) <= {1}
         assert threads() == before
 
 
