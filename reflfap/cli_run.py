@@ -64,12 +64,12 @@ def run_artificial(
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesOptions(RunOptions):
-    """More ways to run (E3)."""
+    """More ways to run on image sets."""
 
     data_dir: Path | None = None
     """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
     figure: bool = False
-    """draw natural, perturbed and learned images next to the result, as PNG and PDF"""
+    """draw a picture next to the result, as PNG and PDF: images (run images), learning curves"""
     device: str = "cpu"
     """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
 
@@ -100,21 +100,9 @@ def run_images(
         report(result, pictures, options.json)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassifyOptions(RunOptions):
-    """More ways to train a classifier."""
-
-    data_dir: Path | None = None
-    """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
-    figure: bool = False
-    """draw the learning curves next to the result, as PNG and PDF"""
-    device: str = "cpu"
-    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
-
-
 def run_classify(
     config: tyro.conf.OmitArgPrefixes[ClassifyConfig],
-    options: tyro.conf.OmitArgPrefixes[ClassifyOptions],
+    options: tyro.conf.OmitArgPrefixes[ImagesOptions],
 ) -> None:
     """Train a deep network on clean images (E2): ConvNet or WideResNet, by hand."""
     xp = namespace_for(options.device)
