@@ -1,6 +1,9 @@
 """Clean classifiers from the command line, on the embedded set, which needs no download."""
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -103,6 +106,32 @@ def test_weights_come_back_from_a_result(tmp_path, capsys):
     assert (tmp_path / "classify" / report["run_id"] / "learning_curves.png").exists()
     assert cli.main([*SHORT, "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == report
+
+
+def test_an_interrupted_run_resumes(tmp_path):
+    """Ctrl-C keeps the state of the batch under way; the same command ends as if undisturbed."""
+    command = [sys.executable, "-m", "reflfap", *SHORT, "--epochs", "4", "--out"]
+
+    def run(out, interrupt=False):
+        with subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True) as child:
+            said = child.stderr.readline()
+            if interrupt:
+                child.send_signal(signal.SIGINT)
+            return said + child.stderr.read(), child.wait()
+
+    said, code = run(tmp_path / "disturbed", interrupt=True)
+    assert code == 130
+    assert said.startswith("epoch 1:")
+    assert "the same command resumes" in said
+    said, code = run(tmp_path / "disturbed")
+    assert code == 0
+    assert said.startswith("standard: resumed from a checkpoint")
+    assert run(tmp_path / "alone")[1] == 0
+    one, other = (next(out.glob("*/*/result.h5")) for out in sorted(tmp_path.iterdir()))
+    with open_result(one) as first, open_result(other) as second:
+        assert first.metrics == second.metrics
+        for name, values in runs.classifier_weights(first).items():
+            assert np.array_equal(values, runs.classifier_weights(second)[name])
 
 
 def test_a_batch_that_fails_is_kept(tmp_path, capsys):
