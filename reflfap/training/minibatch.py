@@ -16,7 +16,6 @@ from reflfap.backend import (
     device_memory,
     floats,
     namespace,
-    on_host,
 )
 from reflfap.deep import classifier, softmax
 from reflfap.deep.classifier import Images
@@ -87,7 +86,7 @@ def train(
 
     Each epoch goes through the images in a new order, in batches, a last partial one left out;
     the rate is cut by `Plateau` on the epoch's mean loss. On the host `workers` threads take a part
-    of each batch; on a device one does. A state is kept whenever the monitor asks for one, and
+    of each batch; a device is busy with one. A state is kept whenever the monitor asks for one, and
     after each epoch; a resumed training is that of an undisturbed one to the last bit, with the
     same number of workers. Memory: the weights, their copy and velocity, a gradient a worker, and
     the activations of one batch; a device is waited for once a batch.
@@ -96,8 +95,6 @@ def train(
     ::test_divergence_is_reported.
     """
     _check(images, how, epochs)
-    if workers != 1 and not on_host(namespace(*weights.values())):
-        refuse("workers", "1 on a device, which is busy with one", workers, "leave it out")
     course = _Course(weights, how, monitor.restore(stage))
     count = len(images.y) // how.batch
     monitor.begin(stage, epochs * count * how.batch, "image", course.seen(count))
