@@ -18,7 +18,7 @@ from reflfap import store
 from reflfap.backend import HostArray, Namespace
 from reflfap.config import ArtificialConfig, CellConfig, Config, ImagesConfig, canonical_json
 from reflfap.config_classify import ClassifyConfig
-from reflfap.deep.classifier import Images, to_released
+from reflfap.deep.classifier import Images, from_released, released_shape, to_released
 from reflfap.errors import NonFiniteError, ReflfapError
 from reflfap.experiments import artificial, classify, images
 from reflfap.experiments.cell import Cell, Labelled
@@ -111,11 +111,20 @@ def about(
 
 def two_classes(config: ImagesConfig, folder: Path | None) -> images.Images:
     """Training and test images of a config's two classes, one row an image."""
-    folder = place(config.dataset, folder).parent
-    splits = (_split(config.dataset, split, folder) for split in ("train", "test"))
-    chosen = [split.classes(*config.classes) for split in splits]
+    chosen = [split.classes(*config.classes) for split in _both(config.dataset, folder)]
     train, test = (Labelled(one.images.reshape(len(one.labels), -1), one.labels) for one in chosen)
-    return images.Images(train, test, " ".join(one.sha256 for one in chosen))
+    return images.Images(train, test, _digests(chosen))
+
+
+def _both(dataset: str, folder: Path | None) -> list[ImageSet]:
+    """The training and the test images of a data set."""
+    folder = place(dataset, folder).parent
+    return [_split(dataset, split, folder) for split in ("train", "test")]
+
+
+def _digests(sets: Sequence[ImageSet]) -> str:
+    """Of the files that sets come from."""
+    return " ".join(one.sha256 for one in sets)
 
 
 @functools.lru_cache(maxsize=2)
@@ -152,10 +161,9 @@ def labelled(name: str, samples: Labelled) -> dict[str, store.Dataset]:
 
 def whole_set(config: ClassifyConfig, folder: Path | None) -> tuple[Images, Images, str]:
     """Training and test images of a data set, and the digests of the files they come from."""
-    folder = place(config.dataset, folder).parent
-    sets = [_split(config.dataset, split, folder) for split in ("train", "test")]
+    sets = _both(config.dataset, folder)
     train, test = (Images(one.images, one.labels) for one in sets)
-    return train, test, " ".join(one.sha256 for one in sets)
+    return train, test, _digests(sets)
 
 
 def classified(
@@ -192,9 +200,12 @@ def classifier_weights(result: store.Result) -> dict[str, HostArray]:
     Checked by test_classify.py::test_weights_come_back_from_a_result.
     """
     config = result.config_of(ClassifyConfig)
-    shapes = classify.released_shapes(config)
-    arrays = {name: result.array(f"{CLASSIFIER}{name}", shape) for name, shape in shapes.items()}
-    return classify.weights_from(config, arrays)
+    network = classify.network(config)
+    arrays = {
+        name: result.array(f"{CLASSIFIER}{name}", released_shape(spec.shape))
+        for name, spec in network.arrays().items()
+    }
+    return from_released(network, arrays, config.dtype)
 
 
 def _small_datasets(config: CellConfig, cell: Cell) -> dict[str, store.Dataset]:

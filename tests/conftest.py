@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from libraries import LIBRARIES, library_named, lift
+from threadpoolctl import threadpool_limits
 
 from reflfap import onehidden
 from reflfap.backend import to_host
@@ -79,6 +80,19 @@ def fewer_examples(test, patch):
     name = "_hypothesis_internal_use_settings"
     if (own := getattr(test, name, None)) is not None:
         patch.setattr(test, name, settings(own, max_examples=min(10, own.max_examples)))
+
+
+@pytest.fixture
+def one_thread():
+    """Products this small take longer in several threads, and far longer on a busy machine."""
+    with threadpool_limits(1, "blas"):
+        yield
+
+
+@pytest.fixture(params=LIBRARIES)
+def xp(request):
+    """Each array library, for tests that put arrays there themselves; images stay on the host."""
+    return library_named(request.param)
 
 
 @pytest.fixture(params=LIBRARIES)

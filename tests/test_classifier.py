@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from libraries import LIBRARIES, library_named
 from small_networks import (
     CLASSES,
     SHAPE,
@@ -16,7 +15,6 @@ from small_networks import (
     here,
     linear_of_channels,
 )
-from threadpoolctl import threadpool_limits
 
 from reflfap import losses
 from reflfap.attacks import L0, L2, LInf, attack
@@ -29,6 +27,8 @@ from reflfap.deep.team import Team
 from reflfap.deep.wideresnet import wideresnet
 from reflfap.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.24, 0.26)
 # name: network, its images
 NETWORKS = {
@@ -39,19 +39,6 @@ NETWORKS = {
 EACH_NETWORK = pytest.mark.parametrize("name", NETWORKS)
 NORMS = {"l2": L2(1.0), "linf": LInf(0.1), "l0": L0(5), "l0 tracked": L0(5, tracked=True)}
 EACH_NORM = pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Products this small take longer in several threads, and far longer on a busy machine."""
-    with threadpool_limits(1, "blas"):
-        yield
-
-
-@pytest.fixture(params=LIBRARIES)
-def xp(request):
-    """Each array library; weights and pixels are put there."""
-    return library_named(request.param)
 
 
 def outputs(network, weights, x):

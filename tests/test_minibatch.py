@@ -5,7 +5,6 @@ import pytest
 from conftest import Interrupting
 from hypothesis import given
 from hypothesis import strategies as st
-from libraries import LIBRARIES, library_named
 from small_networks import (
     SHAPE,
     drawn_images,
@@ -31,21 +30,10 @@ from reflfap.training.batches import Draw
 from reflfap.training.minibatch import NonFiniteBatchError, Sgd
 from reflfap.training.schedule import Plateau
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DRAW = Draw(seed=3, stage="training", epoch=1, batch=2)
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Products this small take longer in several threads, and far longer on a busy machine."""
-    with threadpool_limits(1, "blas"):
-        yield
-
-
-@pytest.fixture(params=LIBRARIES)
-def xp(request):
-    """Each array library; weights are put there, images stay on the host."""
-    return library_named(request.param)
 
 
 def train(images, how, *, network=None, weights=None, xp=np, dtype="float64", test=None, **options):

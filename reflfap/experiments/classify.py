@@ -1,7 +1,6 @@
 """A clean classifier, the first stage of E2: a deep network that learns a whole image set."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -91,17 +90,3 @@ def _metrics(curves: Curves) -> dict[str, float]:
         "acc_standard_test": float(curves.accuracy_test[-1]),
         "acc_standard_test_best": float(curves.accuracy_test.max()),
     }
-
-
-def released_shapes(config: ClassifyConfig) -> dict[str, tuple[int, ...]]:
-    """The shapes of a config's weights in the released layout, by name."""
-    specs = network(config).arrays()
-    return {name: classifier.released_shape(spec.shape) for name, spec in specs.items()}
-
-
-def weights_from(config: ClassifyConfig, released: Mapping[str, Any]) -> dict[str, HostArray]:
-    """Weights of a config's network from arrays by the released names, as a result holds them.
-
-    Checked by test_classify.py::test_weights_come_back_from_a_result.
-    """
-    return classifier.from_released(network(config), released, config.dtype)

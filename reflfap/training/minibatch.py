@@ -102,11 +102,12 @@ def train(
     with Team(workers) as team, device_memory(f"batches of {how.batch} images", remedy):
         while course.epoch < epochs:
             order = batches.order(seed, stage, course.epoch, len(images.y))
+            rate = course.rate()
             for number in range(course.batch, count):
                 some = order[number * how.batch : (number + 1) * how.batch]
                 batch = Images(images.x[some], images.y[some])
                 draw = Draw(seed, stage, course.epoch, number)
-                course.step(network, batch, team, draw)
+                course.step(network, batch, rate, team, draw)
                 monitor.advance(how.batch)
                 if monitor.due():
                     monitor.keep(stage, course.state())
@@ -161,11 +162,11 @@ class _Course:
         """Images that went into this state."""
         return (self.epoch * batches_each + self.batch) * self.how.batch
 
-    @property
-    def schedule(self) -> Plateau:
-        return Plateau(self.how.rate).course(self.past["loss"])[0]
+    def rate(self) -> float:
+        """In the present epoch."""
+        return Plateau(self.how.rate).course(self.past["loss"])[0].rate
 
-    def step(self, network: Chain, batch: Images, team: Team, draw: Draw) -> None:
+    def step(self, network: Chain, batch: Images, rate: float, team: Team, draw: Draw) -> None:
         """One batch: gradients, running statistics, weights."""
         found = gradient(network, self.weights, batch, team, draw, self.how.augment)
         loss, hits = map(sum, zip(*(floats(*one) for one in found.sums), strict=True))
@@ -176,7 +177,7 @@ class _Course:
                 {**batch._asdict(), **{f"weights:{k}": v for k, v in self.weights.items()}},
             )
         self.weights |= network.moved(self.weights, found.moments)
-        step(self.weights, self.velocity, found.gradients, self.how, self.schedule.rate, team)
+        step(self.weights, self.velocity, found.gradients, self.how, rate, team)
         self.loss += loss
         self.hits += hits
         self.batch += 1
