@@ -21,6 +21,8 @@ from reflfap.cli_run import (
     run_certificates,
     run_classify,
     run_images,
+    run_learn,
+    run_perturb,
 )
 from reflfap.cli_sweep import sweep_artificial, sweep_collect, sweep_images, sweep_status
 from reflfap.errors import InputError, ReflfapError, refuse
@@ -73,7 +75,7 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
     if not runs:
         say(f"no runs below {out}; make one with `reflfap run artificial`")
     for run in runs:
-        names = [name for name in ("acc_adversarial", "acc_standard_test") if name in run.metrics]
+        names = [name for name in ("acc_adversarial", "acc_adversarial_test", "acc_standard_test") if name in run.metrics]
         shown = f"  {names[0]} {run.metrics[names[0]]:.3f}" if names else ""
         print(f"{run.experiment}  {run.run_id}  {run.status}{shown}")
 
@@ -131,6 +133,8 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("run", "images"): run_images,
     ("run", "certificates"): run_certificates,
     ("run", "classify"): run_classify,
+    ("run", "perturb"): run_perturb,
+    ("run", "learn"): run_learn,
     ("sweep", "artificial"): sweep_artificial,
     ("sweep", "images"): sweep_images,
     ("sweep", "status"): sweep_status,

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import tyro
 
-from reflfap import runs, store
+from reflfap import runs, stages, store
 from reflfap.backend import namespace_for, on_host
-from reflfap.config import ArtificialConfig, CertificatesConfig, Config, ImagesConfig
+from reflfap.config import ArtificialConfig, CertificatesConfig, ImagesConfig
 from reflfap.config_classify import ClassifyConfig
+from reflfap.config_perturbation import LearnConfig, PerturbConfig
+from reflfap.configs import Config
 from reflfap.experiments import artificial, certificates, images
 from reflfap.host import blas_threads, keep_freed_memory
 from reflfap.monitor import Monitor
@@ -119,6 +121,46 @@ def run_classify(
 
             pictures = learning_curves.save(result, path.parent)
         report(result, pictures, options.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOptions(RunOptions):
+    """More ways to run a stage of E2; stages before it are made if they are not there."""
+
+    data_dir: Path | None = None
+    """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
+    figure: bool = False
+    """draw a picture next to the result, as PNG and PDF"""
+    device: str = "cpu"
+    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
+
+    @property
+    def place(self) -> stages.Place:
+        """Where and on what the stage works."""
+        xp = namespace_for(self.device)
+        return stages.Place(self.out, self.data_dir, xp, blas_threads() if on_host(xp) else 1)
+
+
+def run_perturb(
+    config: tyro.conf.OmitArgPrefixes[PerturbConfig],
+    options: tyro.conf.OmitArgPrefixes[StageOptions],
+) -> None:
+    """Perturb images, or noise, against a clean classifier (E2), trained first if need be."""
+    keep_freed_memory()
+    path = stages.perturbed_set(config, options.place, options.force)
+    with store.open_result(path) as result:
+        report(result, [], options.json)
+
+
+def run_learn(
+    config: tyro.conf.OmitArgPrefixes[LearnConfig],
+    options: tyro.conf.OmitArgPrefixes[StageOptions],
+) -> None:
+    """Learn from perturbed images alone, test on clean ones (E2); all stages in one command."""
+    keep_freed_memory()
+    path = stages.learnt(config, options.place, options.force)
+    with store.open_result(path) as result:
+        report(result, [], options.json)
 
 
 def run_certificates(

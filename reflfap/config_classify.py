@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, Protocol
 
 from data_loaders.registry import DATA_SETS
 from reflfap import checks
 from reflfap.errors import refuse
 
 NETWORKS = ("convnet", "wideresnet")
+
+RELEASED_WIDTH = 16
+"""Channels of the first layer of the released ConvNet."""
 
 
 class Preset(NamedTuple):
@@ -17,7 +20,7 @@ class Preset(NamedTuple):
     epochs: int
     rate: float = 0.1
     depth: int = 0  # of a WideResNet
-    width: int = 0
+    width: int = 0  # of the data set's usual network; of a ConvNet, 0 is the released one
 
 
 PRESETS = {
@@ -53,7 +56,8 @@ class ClassifyConfig:
     depth: int | None = None
     """of a wideresnet: 10, 16, 22, 28 and so on, 6 n + 4"""
     width: int | None = None
-    """of a wideresnet: channels are 16, 32, 64 times this"""
+    """of a wideresnet: channels are 16, 32, 64 times this; of a convnet: this, 8 and 16 times this,
+    default 16, as released"""
     epochs: int | None = None
     """passes through the images"""
     subset: int = 0
@@ -74,40 +78,66 @@ class ClassifyConfig:
         checks.choice("dataset", self.dataset, DATA_SETS)
         checks.choice("preset", self.preset, PRESETS)
         checks.choice("dtype", self.dtype, ("float32", "float64"))
-        chosen = PRESETS[self.preset][self.dataset]
-        usual = "wideresnet" if self.dataset == "cifar-10" else "convnet"
-        self._default("network", usual)
-        checks.choice("network", cast(str, self.network), NETWORKS)
-        self._shape(chosen)
-        self._default("epochs", chosen.epochs)
-        self._default("rate", chosen.rate)
-        self._default("augment", self.dataset == "cifar-10")
-        for name, least in (("epochs", 1), ("subset", 0), ("batch", 2), ("seed", 0)):
-            self._set(name, checks.whole_number(name, getattr(self, name), least))
-        self._set("rate", checks.real_number("rate", self.rate, 0, math.inf, "()"))
-
-    def _shape(self, chosen: Preset) -> None:
-        """depth and width, which a convnet has none of."""
-        if self.network == "convnet":
-            for name in ("depth", "width"):
-                if getattr(self, name):
-                    got, remedy = getattr(self, name), "leave it out, or use --network wideresnet"
-                    refuse(name, "none for a convnet", got, remedy)
-                self._set(name, 0)
-            return
-        self._default("depth", chosen.depth or 10)
-        self._default("width", chosen.width or 1)
-        checks.resnet_depth(self.depth)
-        checks.whole_number("width", self.width, 1)
-
-    def _default(self, name: str, value: Any) -> None:
-        if getattr(self, name) is None:
-            self._set(name, value)
-
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
+        resolve(self, PRESETS[self.preset][self.dataset])
 
     @property
     def experiment(self) -> str:
         """The name of the experiment, as on the command line."""
         return "classify"
+
+
+class Training(Protocol):
+    """What the config of a training of a deep network holds; None is filled in by `resolve`."""
+
+    dataset: str
+    network: str | None
+    depth: int | None
+    width: int | None
+    epochs: int | None
+    subset: int
+    rate: float | None
+    batch: int
+    augment: bool | None
+    seed: int
+    dtype: str
+
+
+def resolve(config: Any, chosen: Preset) -> None:
+    """Fill in what a new config of a training leaves open, and check the rest.
+
+    Checked by test_classify.py::test_configs and ::test_bad_configs_are_refused.
+    """
+
+    def put(name: str, value: Any) -> None:
+        object.__setattr__(config, name, value)  # the dataclass is frozen for everybody else
+
+    defaults = {
+        "network": "wideresnet" if config.dataset == "cifar-10" else "convnet",
+        "epochs": chosen.epochs,
+        "rate": chosen.rate,
+        "augment": config.dataset == "cifar-10",
+    }
+    for name, value in defaults.items():
+        if getattr(config, name) is None:
+            put(name, value)
+    checks.choice("network", config.network, NETWORKS)
+    for name, value in _shape(config, chosen).items():
+        put(name, value)
+    for name, least in (("epochs", 1), ("subset", 0), ("batch", 2), ("seed", 0)):
+        put(name, checks.whole_number(name, getattr(config, name), least))
+    put("rate", checks.real_number("rate", config.rate, 0, math.inf, "()"))
+
+
+def _shape(config: Training, chosen: Preset) -> dict[str, int]:
+    """depth and width. A convnet has no depth, and 0 stands for the released width."""
+    if config.network == "convnet":
+        if config.depth:
+            remedy = "leave it out, or use --network wideresnet"
+            refuse("depth", "none for a convnet", config.depth, remedy)
+        own = 0 if config.dataset == "cifar-10" else chosen.width
+        width = checks.whole_number("width", own if config.width is None else config.width, 0)
+        return {"depth": 0, "width": 0 if width == RELEASED_WIDTH else width}
+    wide = config.dataset == "cifar-10"
+    depth = (chosen.depth if wide else 0) or 10 if config.depth is None else config.depth
+    width = (chosen.width if wide else 0) or 1 if config.width is None else config.width
+    return {"depth": checks.resnet_depth(depth), "width": checks.whole_number("width", width, 1)}

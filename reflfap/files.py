@@ -107,8 +107,11 @@ def plain_dataset(file: Any, name: str, path: Path) -> Any:
     return dataset
 
 
-def floats(file: Any, name: str, path: Path, shape: tuple[int, ...], remedy: str) -> Any:
-    """The dataset `name`, which must have floats in `shape`; -1 is any length up to 10^7.
+def fitting(
+    file: Any, name: str, path: Path, shape: tuple[int, ...], remedy: str, kind: str = "f"
+) -> Any:
+    """The dataset `name`, not read yet, which must have floats (kind "f") or whole numbers ("i")
+    in `shape`; -1 is any length up to 10^7.
 
     Checked by test_sweep_work.py::test_damaged_networks_are_refused.
     """
@@ -117,12 +120,13 @@ def floats(file: Any, name: str, path: Path, shape: tuple[int, ...], remedy: str
         got == want if want >= 0 else got <= 10**7
         for got, want in zip(dataset.shape, shape, strict=True)
     )
-    if not fits or dataset.dtype.kind != "f":
+    if not fits or dataset.dtype.kind != kind:
+        what = {"f": "floats", "i": "whole numbers"}[kind]
         raise DamagedFileError(
-            f"{path}: expected {name} to hold floats in shape {shape}, "
+            f"{path}: expected {name} to hold {what} in shape {shape}, "
             f"got {dataset.dtype} {dataset.shape}; {remedy}"
         )
-    return dataset[...]
+    return dataset
 
 
 def member(file: Any, name: str, path: Path) -> Any:

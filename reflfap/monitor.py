@@ -37,6 +37,13 @@ class Monitor:
         The arrays are the caller's own, on whatever device, and change as it goes on.
         """
 
+    def hold(self, name: str, state: Mapping[str, Any]) -> None:
+        """Keep a finished part of a stage, whatever its age; `held` gives it back."""
+
+    def held(self, name: str) -> Mapping[str, Any] | None:
+        """The part that was kept under this name, or None."""
+        return None
+
     def rescue(self, name: str, state: Mapping[str, Any]) -> str:
         """Keep what a failure leaves for inspection; where it is, or nothing if it is not kept."""
         return ""

@@ -72,7 +72,7 @@ class RunMonitor(Bars):
         say("stopping after the step under way; once more to stop at once")
 
     def restore(self, stage: str) -> Mapping[str, Any] | None:
-        state = self.checkpoints.restore(stage)
+        state = self.held(stage)
         if state is not None and not self._quiet:
             say(f"{stage}: resumed from a checkpoint")
         return state
@@ -84,6 +84,14 @@ class RunMonitor(Bars):
         self.checkpoints.keep(stage, state, at_once=self.interrupted)
         if self.interrupted:
             raise KeyboardInterrupt
+
+    def hold(self, name: str, state: Mapping[str, Any]) -> None:
+        self.checkpoints.keep(name, state, at_once=True)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def held(self, name: str) -> Mapping[str, Any] | None:
+        return self.checkpoints.restore(name)
 
     def rescue(self, name: str, state: Mapping[str, Any]) -> str:
         return str(self.checkpoints.keep(name, state, at_once=True))

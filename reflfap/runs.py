@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from data_loaders.image_set import ImageSet
 from data_loaders.images import load
 from data_loaders.registry import place
 from reflfap import store
 from reflfap.backend import HostArray, Namespace
-from reflfap.config import ArtificialConfig, CellConfig, Config, ImagesConfig, canonical_json
+from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, canonical_json
 from reflfap.config_classify import ClassifyConfig
+from reflfap.configs import Config
 from reflfap.deep.classifier import Images, from_released, released_shape, to_released
 from reflfap.errors import NonFiniteError, ReflfapError
 from reflfap.experiments import artificial, classify, images
@@ -32,9 +33,6 @@ from reflfap.training.minibatch import NonFiniteBatchError
 GALLERY = 8
 """Perturbed samples that a cell of a sweep keeps."""
 
-CLASSIFIER = "networks/standard/"
-"""Where a result keeps the weights of a classifier, in the released layout."""
-
 _AXES = {
     1: "channel",
     2: "output, input",
@@ -43,6 +41,13 @@ _AXES = {
 
 WHOLE = ("networks/standard/W",)
 """What tells a run that kept everything from a cell of a sweep."""
+
+
+class OfADataSet(Protocol):
+    """A config that names a data set."""
+
+    @property
+    def dataset(self) -> str: ...
 
 
 class Computed(NamedTuple):
@@ -159,7 +164,13 @@ def labelled(name: str, samples: Labelled) -> dict[str, store.Dataset]:
     }
 
 
-def whole_set(config: ClassifyConfig, folder: Path | None) -> tuple[Images, Images, str]:
+def test_set(config: OfADataSet, folder: Path | None) -> tuple[Images, str]:
+    """The test images of a data set alone, and the digest of the files they come from."""
+    found = _split(config.dataset, "test", place(config.dataset, folder).parent)
+    return Images(found.images, found.labels), found.sha256
+
+
+def whole_set(config: OfADataSet, folder: Path | None) -> tuple[Images, Images, str]:
     """Training and test images of a data set, and the digests of the files they come from."""
     sets = _both(config.dataset, folder)
     train, test = (Images(one.images, one.labels) for one in sets)
@@ -180,32 +191,33 @@ def classified(
         where = monitor.rescue("not-finite", error.kept)
         raise NonFiniteError(f"{error}; what it had is in {where}") from error
     about = {**describe(xp), "dtype": config.dtype, "data_sha256": digests, "workers": workers}
-    return Computed(found.metrics, _classified_datasets(found), about)
+    return Computed(found.metrics, network_datasets("standard", found), about)
 
 
-def _classified_datasets(found: classify.Classified) -> dict[str, store.Dataset]:
+def network_datasets(network: str, found: classify.Classified) -> dict[str, store.Dataset]:
+    """The weights of a deep network, in the released layout, and its learning curves."""
     datasets = {
-        f"{CLASSIFIER}{name}": store.Dataset(values, _AXES[values.ndim], "none")
+        f"networks/{network}/{name}": store.Dataset(values, _AXES[values.ndim], "none")
         for name, values in to_released(found.weights).items()
     }
     for name, values in found.curves._asdict().items():
         unit = {"loss": "mean loss", "rate": "learning rate"}.get(name, "fraction")
-        datasets[f"traces/standard/{name}"] = store.Dataset(values, "epoch", unit)
+        datasets[f"traces/{network}/{name}"] = store.Dataset(values, "epoch", unit)
     return datasets
 
 
-def classifier_weights(result: store.Result) -> dict[str, HostArray]:
-    """The weights of a classifier's result, in the layout of `deep`.
+def classifier_weights(result: store.Result, dtype: str = "") -> dict[str, HostArray]:
+    """The weights of a classifier's result, in the layout of `deep`; as `dtype`, else its own.
 
     Checked by test_classify.py::test_weights_come_back_from_a_result.
     """
     config = result.config_of(ClassifyConfig)
     network = classify.network(config)
     arrays = {
-        name: result.array(f"{CLASSIFIER}{name}", released_shape(spec.shape))
+        name: result.array(f"networks/standard/{name}", released_shape(spec.shape))
         for name, spec in network.arrays().items()
     }
-    return from_released(network, arrays, config.dtype)
+    return from_released(network, arrays, dtype or config.dtype)
 
 
 def _small_datasets(config: CellConfig, cell: Cell) -> dict[str, store.Dataset]:

@@ -9,7 +9,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,10 +18,11 @@ import h5py
 import numpy as np
 
 from reflfap.backend import HostArray, to_host
-from reflfap.config import Config, from_json, run_id
+from reflfap.config import run_id
+from reflfap.configs import Config, from_json
 from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError, refuse
 from reflfap.files import (
-    floats,
+    fitting,
     is_locked,
     member,
     plain_dataset,
@@ -53,15 +54,24 @@ ROOT_ATTRIBUTES = {
 }
 """What every result says of itself."""
 _LARGEST_TEXT = 2**20
+_AGAIN = "run the experiment again with --force"
 
 
 Kind = TypeVar("Kind", bound=Config)
 
 
+class Pieces(NamedTuple):
+    """An array that memory need not hold, as pieces of its rows in their order."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    pieces: Iterable[HostArray]
+
+
 class Dataset(NamedTuple):
     """An array to store, with the names of its axes and its unit."""
 
-    values: HostArray
+    values: HostArray | Pieces
     shape_names: str
     units: str
 
@@ -114,9 +124,22 @@ def write(
         file.attrs.update(content)
         file.create_group("metrics").attrs.update({k: float(v) for k, v in metrics.items()})
         for name, dataset in datasets.items():
-            stored = file.create_dataset(name, data=dataset.values)
+            stored = _put(file, name, dataset.values)
             stored.attrs.update(shape_names=dataset.shape_names, units=dataset.units)
     return folder / RESULT
+
+
+def _put(file: Any, name: str, values: HostArray | Pieces) -> Any:
+    """A dataset in one block, so that a reader can map it; pieces go in as they come."""
+    if not isinstance(values, Pieces):
+        return file.create_dataset(name, data=values)
+    stored, first = file.create_dataset(name, values.shape, values.dtype), 0
+    for piece in values.pieces:
+        stored[first : first + len(piece)] = piece
+        first += len(piece)
+    if first != len(stored):
+        raise ValueError(f"{name}: {first} of {len(stored)} rows came")
+    return stored
 
 
 @contextlib.contextmanager
@@ -175,10 +198,23 @@ class Result:
         )
         return sorted(found)
 
-    def array(self, name: str, shape: tuple[int, ...]) -> HostArray:
-        """The dataset `name`, which must have floats in `shape`; -1 is any length up to 10^7."""
-        remedy = "run the experiment again with --force"
-        return np.asarray(floats(self._file, name, self.path, shape, remedy))
+    def array(self, name: str, shape: tuple[int, ...], kind: str = "f") -> HostArray:
+        """The dataset `name`, which must have floats (kind "f") or whole numbers ("i") in `shape`;
+        -1 is any length up to 10^7."""
+        return np.asarray(fitting(self._file, name, self.path, shape, _AGAIN, kind)[...])
+
+    def mapped(self, name: str, shape: tuple[int, ...]) -> HostArray:
+        """The same without reading it: rows come from the disk when they are used.
+
+        For sets that memory may not hold. The array stays good when the file is closed, and, where
+        a new file replaces this one, shows the old one.
+        Checked by test_store.py::test_mapped_arrays.
+        """
+        dataset = fitting(self._file, name, self.path, shape, _AGAIN)
+        if dataset.id.get_offset() is None:
+            raise DamagedFileError(f"{self.path}: expected {name} in one block; {_AGAIN}")
+        where, kind = dataset.id.get_offset(), dataset.dtype
+        return np.memmap(self.path, kind, mode="r", offset=where, shape=dataset.shape)
 
 
 def list_results(out: Path) -> Iterator[Summary]:

@@ -12,8 +12,9 @@ import pytest
 from data_loaders.registry import DATA_SETS
 from figures import learning_curves
 from reflfap import cli, runs
-from reflfap.config import canonical_json, from_json, run_id
+from reflfap.config import canonical_json, run_id
 from reflfap.config_classify import PRESETS, ClassifyConfig
+from reflfap.configs import from_json
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.errors import InputError, NonFiniteError

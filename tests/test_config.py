@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reflfap.config import VARIANTS, ArtificialConfig, canonical_json, from_json, run_id
+from reflfap.config import VARIANTS, ArtificialConfig, canonical_json, run_id
+from reflfap.configs import from_json
 from reflfap.errors import InputError
 
 FIELDS = [field.name for field in dataclasses.fields(ArtificialConfig)]

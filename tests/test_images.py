@@ -9,7 +9,8 @@ import pytest
 from data_loaders.images import load
 from figures import image_rows
 from reflfap import cli, onehidden
-from reflfap.config import ImagesConfig, canonical_json, from_json
+from reflfap.config import ImagesConfig, canonical_json
+from reflfap.configs import from_json
 from reflfap.errors import InputError
 from reflfap.experiments import images
 from reflfap.experiments.cell import Given, initial_network, train

@@ -12,7 +12,6 @@ from reflfap.backend import (
     HostArray,
     Namespace,
     asarray,
-    floats,
     namespace,
     on_host,
     to_host,
@@ -75,8 +74,8 @@ def outputs(network: Chain, weights: Weights, x: Array) -> Array:
     return network.forward(weights, x, Pass(keep=False))[0]
 
 
-def accuracy(network: Chain, weights: Weights, samples: Images, team: Team) -> float:
-    """The fraction of images whose largest output is that of their class; of ties the first counts.
+def predictions(network: Chain, weights: Weights, x: HostArray, team: Team) -> HostArray:
+    """(N,) the class with the largest output for each image x (N, C, H, W), of ties the first.
 
     Checked by test_classifier.py::test_accuracy.
     """
@@ -84,15 +83,22 @@ def accuracy(network: Chain, weights: Weights, samples: Images, team: Team) -> f
     xp, dtype = namespace(like), str(like.dtype)
 
     def work(part: int, total: Total) -> Array:
-        rows = share(len(samples.y), team.workers, part)
-        x, y, hits = samples.x[rows], samples.y[rows], xp.zeros((), dtype=xp.int64)
-        for first in range(0, len(y), PIECE):
-            some = slice(first, first + PIECE)
-            z = outputs(network, weights, pixels(x[some], xp, dtype))
-            hits = hits + xp.sum(xp.argmax(z, axis=1) == asarray(y[some], xp))
-        return hits
+        own = x[share(len(x), team.workers, part)]
+        found = [xp.zeros(0, dtype=xp.int64)]  # a worker may have none
+        for first in range(0, len(own), PIECE):
+            z = outputs(network, weights, pixels(own[first : first + PIECE], xp, dtype))
+            found.append(xp.argmax(z, axis=1))
+        return xp.concat(found)
 
-    return sum(floats(*team.run(work))) / len(samples.y)
+    return np.concatenate([to_host(part) for part in team.run(work)])
+
+
+def accuracy(network: Chain, weights: Weights, samples: Images, team: Team) -> float:
+    """The fraction of images that are taken for their class.
+
+    Checked by test_classifier.py::test_accuracy.
+    """
+    return float(np.mean(predictions(network, weights, samples.x, team) == samples.y))
 
 
 def margin_function(

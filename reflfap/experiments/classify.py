@@ -6,7 +6,7 @@ import numpy as np
 
 from data_loaders.registry import DATA_SETS
 from reflfap.backend import HostArray, Namespace, asarray, to_host
-from reflfap.config_classify import ClassifyConfig
+from reflfap.config_classify import RELEASED_WIDTH, ClassifyConfig, Training
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.deep.convnet import convnet
@@ -33,13 +33,13 @@ class Classified(NamedTuple):
     curves: Curves
 
 
-def network(config: ClassifyConfig) -> Chain:
+def network(config: Training) -> Chain:
     """The network of a config, without weights. Checked by test_classify.py::test_networks."""
     data, moments = DATA_SETS[config.dataset], NORMALISATION[config.dataset]
     channels, classes = data.shape[0], len(data.class_names)
-    if config.network == "convnet":
-        return convnet(*moments, channels, classes)
     depth, width = cast(int, config.depth), cast(int, config.width)
+    if config.network == "convnet":
+        return convnet(*moments, channels, classes, width or RELEASED_WIDTH)
     return wideresnet(depth, width, *moments, channels, classes)
 
 
@@ -63,8 +63,21 @@ def run(
     if config.subset and config.subset < len(images.y):
         some = stream(config.seed, "natural/order").permutation(len(images.y))[: config.subset]
         images = Images(images.x[some], images.y[some])
+    return fit(config, "standard", images, test, xp, monitor, workers)
+
+
+def fit(
+    config: Training,
+    name: str,
+    images: Images,
+    test: Images,
+    xp: Namespace = np,
+    monitor: Monitor = SILENT,
+    workers: int = 1,
+) -> Classified:
+    """The network called `name`, trained on checked images as the config says."""
     made = network(config)
-    initial = initial_weights(made, stream(config.seed, "standard/weights"), config.dtype)
+    initial = initial_weights(made, stream(config.seed, f"{name}/weights"), config.dtype)
     how = Sgd(cast(float, config.rate), config.batch, augment=bool(config.augment))
     learnt = train(
         made,
@@ -76,17 +89,17 @@ def run(
         seed=config.seed,
         workers=workers,
         monitor=monitor,
-        stage="standard",
+        stage=name,
     )
     weights = {name: to_host(values) for name, values in learnt.weights.items()}
-    return Classified(_metrics(learnt.curves), weights, learnt.curves)
+    return Classified(_metrics(name, learnt.curves), weights, learnt.curves)
 
 
-def _metrics(curves: Curves) -> dict[str, float]:
+def _metrics(name: str, curves: Curves) -> dict[str, float]:
     """The last epoch, and the best test accuracy of all."""
     return {
-        "loss_standard": float(curves.loss[-1]),
-        "acc_standard_own": float(curves.accuracy[-1]),
-        "acc_standard_test": float(curves.accuracy_test[-1]),
-        "acc_standard_test_best": float(curves.accuracy_test.max()),
+        f"loss_{name}": float(curves.loss[-1]),
+        f"acc_{name}_own": float(curves.accuracy[-1]),
+        f"acc_{name}_test": float(curves.accuracy_test[-1]),
+        f"acc_{name}_test_best": float(curves.accuracy_test.max()),
     }

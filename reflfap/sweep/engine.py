@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reflfap import store
-from reflfap.config import CellConfig
+from reflfap.config import CellConfig, identity
 from reflfap.errors import refuse
 from reflfap.monitor import SILENT, Monitor
 from reflfap.runs import reusable
 from reflfap.sweep import parts
-from reflfap.sweep.plan import Task, folder_of, identity, plan, priorities
+from reflfap.sweep.plan import Task, folder_of, plan, priorities
 from reflfap.sweep.work import Outcome, Place, work
 
 TRIES = 3

@@ -10,7 +10,7 @@ from reflfap import onehidden
 from reflfap.backend import HostArray
 from reflfap.config import CellConfig
 from reflfap.errors import DamagedFileError, StoreError
-from reflfap.files import floats, lock, read_sealed, write_sealed
+from reflfap.files import fitting, lock, read_sealed, write_sealed
 from reflfap.training.result import FlowTrace, Trace, Trained
 
 TRACES = {kind.__name__: kind for kind in (Trace, FlowTrace)}
@@ -77,7 +77,7 @@ def read(path: Path, config: CellConfig) -> Trained:
 
 def _floats(file: Any, name: str, path: Path, shape: tuple[int, ...]) -> HostArray:
     """A dataset of floats, of which there is at least one."""
-    values = np.asarray(floats(file, name, path, shape, "remove it"))
+    values = np.asarray(fitting(file, name, path, shape, "remove it")[...])
     if values.size == 0:
         raise DamagedFileError(f"{path}: expected {name} to hold floats, got none; remove it")
     return values

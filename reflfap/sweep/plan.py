@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, canonical_json, run_id
+from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, identity
 from reflfap.experiments import artificial, images
 
 FLOW_STEPS = 18
@@ -43,11 +43,6 @@ class Task(NamedTuple):
     @property
     def key(self) -> str:
         return f"{self.network or 'cells'}-{identity(self.configs[0])}"
-
-
-def identity(config: CellConfig) -> str:
-    """The run id of a cell's config."""
-    return run_id(canonical_json(config))
 
 
 def folder_of(out: Path, config: CellConfig) -> Path:

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from reflfap import store
-from reflfap.config import CellConfig, canonical_json, from_json
+from reflfap.config import CellConfig, canonical_json, identity
+from reflfap.configs import from_json
 from reflfap.errors import DamagedFileError, refuse
 from reflfap.files import write_sealed, write_text
-from reflfap.sweep.plan import identity
 
 LARGEST_LIST = 2**27  # bytes
 

@@ -14,14 +14,14 @@ from threadpoolctl import threadpool_limits
 from reflfap import runs, store
 from reflfap.attacks import Perturbed
 from reflfap.backend import namespace_for
-from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig
+from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, identity
 from reflfap.experiments import artificial, images
 from reflfap.experiments.cell import Cell, Given
 from reflfap.host import keep_freed_memory, release_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.progress import RunMonitor
 from reflfap.sweep import parts
-from reflfap.sweep.plan import SHARED, Task, folder_of, identity, network_task, shared
+from reflfap.sweep.plan import SHARED, Task, folder_of, network_task, shared
 from reflfap.training.result import Trained
 
 PACE = (300.0, 300.0)

@@ -1,0 +1,215 @@
+"""The configs of E2: a perturbed image set, and a deep network that learns it; their presets."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, cast
+
+from data_loaders.registry import DATA_SETS
+from reflfap import checks
+from reflfap.config import LONGEST, RELEASED_STEPS, VARIANTS, identity
+from reflfap.config_classify import ClassifyConfig, Preset, resolve
+from reflfap.errors import refuse
+
+SCENARIOS = ("natural-random", "natural-deterministic", "noise")
+
+SIZES: dict[str, dict[str, float]] = {
+    "mnist": {"l2": 2.0, "linf": 0.3, "l0": 10},
+    "fashion-mnist": {"l2": 2.0, "linf": 0.3, "l0": 35},
+    "cifar-10": {"l2": 0.5, "linf": 0.1, "l0": 150},
+    "embedded": {"l2": 2.0, "linf": 0.3, "l0": 35},
+}
+"""The released sizes of a perturbation: norms in units of a pixel, of l0 a number of inputs."""
+
+
+class Scale(NamedTuple):
+    """What a preset chooses for a data set."""
+
+    natural: int  # source images, and epochs on them
+    natural_epochs: int
+    noise: int  # samples of noise, and epochs on them
+    noise_epochs: int
+    steps: int = RELEASED_STEPS  # of an attack in L2 or Linf
+    depth: int = 0  # of a WideResNet
+    width: int = 0
+    rate: float = 0.0  # of every training; 0: the released one of its scenario and norm
+
+
+SCALES = {
+    "paper": {
+        "mnist": Scale(60_000, 100, 1_200_000, 300),
+        "fashion-mnist": Scale(60_000, 200, 1_200_000, 300),
+        "cifar-10": Scale(50_000, 200, 50_000, 200, depth=28, width=10),
+        "embedded": Scale(1_000, 200, 20_000, 300),
+    },
+    "cpu": {
+        "mnist": Scale(30_000, 20, 60_000, 10, steps=20, width=8),
+        "fashion-mnist": Scale(30_000, 20, 60_000, 10, steps=20, width=8),
+        "cifar-10": Scale(10_000, 20, 10_000, 20, steps=20, depth=16, width=1),
+        "embedded": Scale(1_000, 30, 2_000, 15, steps=20, width=4),
+    },
+}
+"""paper: the released numbers (of embedded, which was not released, those of Fashion-MNIST, with as
+many samples as it has); cpu: what two cores do within an hour (docs/perturbation-learning.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbConfig:
+    """A perturbed image set, the second stage of E2; options left out follow from the preset."""
+
+    dataset: Literal["mnist", "fashion-mnist", "cifar-10", "embedded"] = "embedded"
+    """images; embedded, a part of Fashion-MNIST, comes with the package"""
+    preset: Literal["paper", "cpu"] = "cpu"
+    """paper: the released samples and steps; cpu: fewer of both, and narrower networks"""
+    classifier: str | None = None
+    """run id of the classifier to attack; default: the preset's, trained if it is not there"""
+    scenario: Literal["natural-random", "natural-deterministic", "noise"] = "natural-random"
+    """what is perturbed towards which target: images towards another class at random or towards
+    the next one, or uniform noise towards any class at random"""
+    norm: Literal["l0", "l2", "linf"] = "l2"
+    """norm that limits a perturbation"""
+    epsilon: float | None = None
+    """size of a perturbation, in units of a pixel: l2, linf its norm; l0 the number of inputs that
+    may change; 0 leaves the samples as they are, for a control. Default: as released"""
+    attack_steps: int | None = None
+    """steps of the attack; l0 takes one step an input, and no other number"""
+    variant: str | None = None
+    """variant of the attack: linf rescale (released) or sign; l0 released or tracked"""
+    n_adv: int | None = None
+    """source samples, which are perturbed, N_adv; of images at most as many as there are"""
+    seed: int = 0
+    """seed of all random numbers"""
+    dtype: Literal["float32", "float64"] = "float32"
+    """precision of the computation; a set is stored as float32"""
+
+    def __post_init__(self) -> None:
+        choices = {
+            "dataset": DATA_SETS,
+            "preset": SCALES,
+            "scenario": SCENARIOS,
+            "norm": VARIANTS,
+            "dtype": ("float32", "float64"),
+        }
+        for name, known in choices.items():
+            checks.choice(name, getattr(self, name), known)
+        self._set("seed", checks.whole_number("seed", self.seed, 0))
+        self._resolve_attack()
+        count = self.scale.noise if self.scenario == "noise" else self.scale.natural
+        self._default("n_adv", count)
+        self._set("n_adv", checks.whole_number("n_adv", self.n_adv, 1))
+        if self.samples > LONGEST:
+            refuse("n_adv", f"at most {LONGEST}", self.n_adv, "no disk holds such a set")
+        self._default("classifier", identity(self.usual_classifier))
+        if not isinstance(self.classifier, str) or not self.classifier.isalnum():
+            remedy = "`reflfap list` shows the run ids of classifiers"
+            refuse("classifier", "a run id", repr(self.classifier), remedy)
+
+    def _resolve_attack(self) -> None:
+        """Replace None by the default it stands for, so that equal runs have equal ids."""
+        self._default("epsilon", SIZES[self.dataset][self.norm])
+        epsilon = checks.real_number("epsilon", self.epsilon, 0.0, math.inf, "[)") + 0.0
+        if self.norm == "l0" and not epsilon.is_integer():
+            remedy = "give the number of inputs that may change"
+            refuse("epsilon", "a whole number for l0", epsilon, remedy)
+        self._set("epsilon", epsilon)
+        self._default("variant", VARIANTS[self.norm][0])
+        checks.choice("variant", cast(str, self.variant), VARIANTS[self.norm])
+        steps = self.pixels if self.norm == "l0" else self.scale.steps
+        self._default("attack_steps", steps if epsilon else 0)
+        steps_taken = checks.whole_number("attack_steps", self.attack_steps, 0)
+        if self.norm == "l0" and steps_taken != steps:
+            refuse("attack_steps", f"{steps}, one an input", steps_taken, "leave it out")
+        self._set("attack_steps", steps_taken)
+
+    def _default(self, name: str, value: Any) -> None:
+        if getattr(self, name) is None:
+            self._set(name, value)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
+
+    @property
+    def scale(self) -> Scale:
+        """What the preset says."""
+        return SCALES[self.preset][self.dataset]
+
+    @property
+    def usual_classifier(self) -> ClassifyConfig:
+        """The classifier that the preset trains."""
+        shape = {name: getattr(self.scale, name) or None for name in ("depth", "width")}
+        return ClassifyConfig(
+            dataset=self.dataset, preset=self.preset, seed=self.seed, dtype=self.dtype, **shape
+        )
+
+    @property
+    def size(self) -> float:
+        """epsilon, which is never None once the config exists."""
+        return cast(float, self.epsilon)
+
+    @property
+    def pixels(self) -> int:
+        """The number of inputs that an l0 attack may change."""
+        return int(self.size)
+
+    @property
+    def samples(self) -> int:
+        """n_adv, which is never None once the config exists."""
+        return cast(int, self.n_adv)
+
+    @property
+    def steps(self) -> int:
+        """attack_steps, which is never None once the config exists."""
+        return cast(int, self.attack_steps)
+
+    @property
+    def experiment(self) -> str:
+        """The name of the experiment, as on the command line."""
+        return "perturb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnConfig(PerturbConfig):
+    """A deep network that learns a perturbed image set, the third stage of E2.
+
+    The first options say which set, and stages that are not there yet are made first.
+    """
+
+    network: Literal["convnet", "wideresnet"] | None = None
+    """the network that learns; default: wideresnet for cifar-10, else convnet"""
+    depth: int | None = None
+    """of a wideresnet: 10, 16, 22, 28 and so on, 6 n + 4"""
+    width: int | None = None
+    """of a wideresnet: channels are 16, 32, 64 times this; of a convnet: this, 8 and 16 times this,
+    16 as released"""
+    epochs: int | None = None
+    """passes through the set"""
+    subset: int = 0
+    """the first so many samples of the set; 0, or as many as there are: all"""
+    rate: float | None = None
+    """learning rate, cut to a tenth after more than ten epochs in a row without a lower loss"""
+    batch: int = 128
+    """samples a step"""
+    augment: bool | None = None
+    """crop and mirror at random; default: for cifar-10"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        scale = self.scale
+        epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
+        resolve(self, Preset(epochs, scale.rate or self._released_rate, scale.depth, scale.width))
+
+    @property
+    def _released_rate(self) -> float:
+        if self.dataset == "cifar-10":
+            slow = self.scenario == "natural-random" and self.norm == "linf"
+        else:
+            slow = self.scenario == "noise" or self.norm != "l0"
+        return 0.01 if slow else 0.1
+
+    @property
+    def perturbed(self) -> PerturbConfig:
+        """The config of the set."""
+        return PerturbConfig(**{one.name: getattr(self, one.name) for one in fields(PerturbConfig)})
+
+    @property
+    def experiment(self) -> str:
+        return "learn"

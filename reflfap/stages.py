@@ -1,0 +1,234 @@
+"""The stages of E2, each a run of its own: clean classifier, perturbed set, network that learns it.
+
+A stage finds what the one before left in the results folder, or has it made first. All of them are
+resumable: the set is made in blocks, which are kept one by one until the set is whole.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_loaders.registry import DATA_SETS
+from reflfap import runs, store
+from reflfap.backend import HostArray, Namespace, asarray
+from reflfap.config import identity
+from reflfap.config_classify import ClassifyConfig
+from reflfap.config_perturbation import LearnConfig, PerturbConfig
+from reflfap.deep import classifier
+from reflfap.deep.classifier import Images
+from reflfap.deep.team import Team
+from reflfap.errors import DamagedFileError, StoreError, refuse
+from reflfap.experiments import bridge, classify
+from reflfap.experiments import perturbation_learning as learning
+from reflfap.experiments.perturbation_learning import Block, Source
+from reflfap.monitor import Monitor
+from reflfap.provenance import describe
+from reflfap.runs import Computed
+
+PROBE = 500
+"""Clean test images over which input gradients are averaged."""
+
+SET = "data/adversarial/"
+
+
+class Place(NamedTuple):
+    """Where and on what the stages work."""
+
+    out: Path
+    data_dir: Path | None = None
+    xp: Namespace = np
+    workers: int = 1
+    quiet: bool = False
+    on_wait: Callable[[str], None] | None = None
+    pace: tuple[float, ...] = ()
+
+    def complete(self, config: Any, compute: Callable[[Monitor], Computed], force: bool) -> Path:
+        """The result of a stage."""
+        how = {"on_wait": self.on_wait, "quiet": self.quiet, "pace": self.pace}
+        return runs.complete(config, self.out, compute, force=force, **how)  # type: ignore[arg-type]
+
+
+def clean_classifier(config: PerturbConfig, place: Place) -> Path:
+    """The result of the classifier to attack; the preset's own one is trained if it is not there.
+
+    InputError where another is missing, or is of another data set.
+    Checked by test_stages.py::test_a_missing_classifier and ::test_a_classifier_of_other_images.
+    """
+    usual = config.usual_classifier
+    path = place.out / usual.experiment / str(config.classifier) / store.RESULT
+    if config.classifier == identity(usual):
+        return place.complete(usual, partial(_classified, usual, place), force=False)
+    if not path.exists():
+        remedy = f"train it with `reflfap run classify --dataset {config.dataset}`, or leave it out"
+        refuse("classifier", f"a complete run {path.parent}", "none", remedy)
+    with store.open_result(path) as result:
+        found = result.config_of(ClassifyConfig)
+    if found.dataset != config.dataset:
+        remedy = "attack a classifier of the same data set"
+        refuse("classifier", f"one of {config.dataset}", f"one of {found.dataset}", remedy)
+    return path
+
+
+def _classified(config: ClassifyConfig, place: Place, monitor: Monitor) -> Computed:
+    return runs.classified(config, place.data_dir, place.xp, monitor, place.workers)
+
+
+def perturbed_set(config: PerturbConfig, place: Place, force: bool = False) -> Path:
+    """The result that holds the perturbed set of a config, after the stage before.
+
+    A set that is there was made against the present classifier, or StoreError is raised.
+    Checked by test_stages.py::test_a_set_of_another_classifier_is_refused and
+    ::test_an_interrupted_set_resumes.
+    """
+    against = clean_classifier(config, place)
+    path = place.complete(config, partial(_perturbed, config, place, against), force)
+    with store.open_result(path) as made, store.open_result(against) as result:
+        if made.attributes["classifier_sha256"] != _digest(runs.classifier_weights(result)):
+            raise StoreError(
+                f"{path}: expected a set made against the classifier {against.parent.name} as it "
+                "is now, got one of other weights; make it again with `reflfap run perturb --force`"
+            )
+    return path
+
+
+def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Monitor) -> Computed:
+    """Make the blocks that are not there yet, then say what the set is."""
+    with store.open_result(against) as result:
+        weights = runs.classifier_weights(result, config.dtype)
+        network = classify.network(result.config_of(ClassifyConfig))
+    on_device = {name: asarray(values, place.xp) for name, values in weights.items()}
+    shape = DATA_SETS[config.dataset].shape
+    margin = classifier.margin_function(network, on_device, shape)
+    train, test, digests = runs.whole_set(config, place.data_dir)
+    source = learning.source(config, train)
+
+    def make(number: int) -> Block:
+        return learning.perturb(
+            config, margin, source, number, place.xp, place.workers, monitor
+        )
+
+    _make_blocks(source, make, monitor)
+    blocks = partial(_blocks, source, monitor)
+    found = learning.summary(config, source, blocks())
+    probe = _probe(test, config.dtype)
+    gradients = bridge.mean_gradients(margin, probe, len(found.success), place.xp)
+    similar = bridge.cosines(gradients, found.eta.mean)
+    metrics = {
+        **found.metrics,
+        "samples": float(len(source.target)),
+        "cosine_standard": float(similar.mean()),
+        **bridge.spans(found.eta, train.x.reshape(len(train.x), -1)),
+    }
+    datasets = _set_datasets(source, blocks, shape) | {
+        "metrics_by_class/attack_success": store.Dataset(found.success, "target", "fraction"),
+        "gradients/standard": store.Dataset(gradients, "class, input", "margin per pixel unit"),
+        "gradients/perturbation": store.Dataset(found.eta.mean, "target, input", "pixel units"),
+    }
+    about = {**describe(place.xp), "dtype": config.dtype, "data_sha256": digests}
+    own = {"classifier_sha256": _digest(weights), "workers": place.workers}
+    return Computed(metrics, datasets, about | own)
+
+
+def _probe(test: Images, dtype: str) -> HostArray:
+    some = test.x[:PROBE]
+    return classifier.pixels(some.reshape(len(some), -1), np, dtype)
+
+
+def _make_blocks(source: Source, make: Callable[[int], Block], monitor: Monitor) -> None:
+    names = [_name(number) for number in range(source.blocks)]
+    there = {name for name in names if monitor.held(name) is not None}
+    done = sum(source.rows(n).stop - source.rows(n).start for n in range(len(names)) if names[n] in there)
+    monitor.begin("perturb", len(source.target), "sample", done)
+    for number, name in enumerate(names):
+        if name not in there:
+            monitor.hold(name, make(number)._asdict())
+    monitor.end()
+
+
+def _blocks(source: Source, monitor: Monitor) -> Iterator[Block]:
+    """The blocks of the set, as they were kept."""
+    for number in range(source.blocks):
+        kept = monitor.held(_name(number))
+        if kept is None:
+            raise DamagedFileError(f"block {number} of the set is gone; run the same command again")
+        yield Block(**kept)
+
+
+def _name(number: int) -> str:
+    return f"block-{number:06d}"
+
+
+def _set_datasets(
+    source: Source, blocks: Callable[[], Iterator[Block]], shape: tuple[int, int, int]
+) -> dict[str, store.Dataset]:
+    """The set as a result holds it; images go from the blocks to the file one by one."""
+    count = len(source.target)
+
+    def part(name: str, rest: tuple[int, ...], dtype: str) -> store.Pieces:
+        pieces = (getattr(block, name).reshape(-1, *rest) for block in blocks())
+        return store.Pieces((count, *rest), dtype, pieces)
+
+    images = "sample, channel, row, column"
+    return {
+        f"{SET}x": store.Dataset(part("x", shape, "f4"), images, "pixels on [0, 1]"),
+        f"{SET}y": store.Dataset(source.target, "sample", "target class"),
+        f"{SET}margin_start": store.Dataset(part("margin_start", (), "f8"), "sample", "margin"),
+        f"{SET}margin": store.Dataset(part("margin", (), "f8"), "sample", "margin"),
+        "data/source/y": store.Dataset(source.label, "sample", "class it shows, -1 none"),
+    }
+
+
+def _digest(weights: Mapping[str, HostArray]) -> str:
+    """SHA-256 of all weights, by name."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(name.encode())
+        found.update(np.ascontiguousarray(weights[name]).tobytes())
+    return found.hexdigest()
+
+
+def read_set(result: store.Result) -> Images:
+    """The images and targets of a perturbed set; the images are mapped, not read."""
+    shape = DATA_SETS[result.config_of(PerturbConfig).dataset].shape
+    x = result.mapped(f"{SET}x", (-1, *shape))
+    return Images(x, result.array(f"{SET}y", (len(x),), "i"))
+
+
+def learnt(config: LearnConfig, place: Place, force: bool = False) -> Path:
+    """The result of the network that learns the set of a config, after the stages before."""
+    made = perturbed_set(config.perturbed, place)
+    return place.complete(config, partial(_learnt, config, place, made), force)
+
+
+def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> Computed:
+    classes, shape = len(DATA_SETS[config.dataset].class_names), DATA_SETS[config.dataset].shape
+    test, digest = runs.test_set(config, place.data_dir)
+    with store.open_result(made) as result:
+        images = read_set(result)
+        standard, eta = (
+            result.array(f"gradients/{name}", (classes, int(np.prod(shape))))
+            for name in ("standard", "perturbation")
+        )
+    found = learning.learn(config, images, test, place.xp, monitor, place.workers)
+    network = classify.network(config)
+    weights = {name: asarray(values, place.xp) for name, values in found.weights.items()}
+    margin = classifier.margin_function(network, weights, shape)
+    probe = _probe(test, config.dtype)
+    gradients = bridge.mean_gradients(margin, probe, classes, place.xp)
+    metrics = {
+        **found.metrics,
+        "cosine_adversarial": float(bridge.cosines(gradients, eta).mean()),
+        "cosine_gradients": float(bridge.cosines(gradients, standard).mean()),
+    }
+    with Team(place.workers) as team:
+        counts = learning.confusion(network, weights, test, classes, team)
+    datasets = runs.network_datasets("adversarial", found) | {
+        "confusion": store.Dataset(counts, "class, taken for", "test images"),
+        "gradients/adversarial": store.Dataset(gradients, "class, input", "margin per pixel unit"),
+    }
+    about = {**describe(place.xp), "dtype": config.dtype, "data_sha256": digest}
+    return Computed(metrics, datasets, about | {"workers": place.workers, "set": made.parent.name})
