@@ -208,7 +208,7 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
     classes, shape = len(DATA_SETS[config.dataset].class_names), DATA_SETS[config.dataset].shape
     test, digest = runs.test_set(config, place.data_dir)
     with store.open_result(made) as result:
-        images = read_set(result)
+        images, about_set = read_set(result), result.metrics
         standard, eta = (
             result.array(f"gradients/{name}", (classes, int(np.prod(shape))))
             for name in ("standard", "perturbation")
@@ -220,6 +220,7 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
     probe = _probe(test, config.dtype)
     gradients = bridge.mean_gradients(margin, probe, classes, place.xp)
     metrics = {
+        **about_set,
         **found.metrics,
         "cosine_adversarial": float(bridge.cosines(gradients, eta).mean()),
         "cosine_gradients": float(bridge.cosines(gradients, standard).mean()),
