@@ -19,14 +19,15 @@ class Normalised(nn.Module):
 
 
 class ConvNet(Normalised):
-    def __init__(self, mean, std, channels=1, classes=10):
+    def __init__(self, mean, std, channels=1, classes=10, width=16):
         super().__init__(mean, std)
-        self.conv1 = nn.Conv2d(channels, 16, 3, stride=2)
-        self.conv2 = nn.Conv2d(16, 128, 3)
-        self.conv3 = nn.Conv2d(128, 128, 3, padding=1)
-        self.conv4 = nn.Conv2d(128, 256, 3)
-        self.conv5 = nn.Conv2d(256, 256, 3, padding=1)
-        self.linear = nn.Linear(256, classes)
+        middle, last = 8 * width, 16 * width
+        self.conv1 = nn.Conv2d(channels, width, 3, stride=2)
+        self.conv2 = nn.Conv2d(width, middle, 3)
+        self.conv3 = nn.Conv2d(middle, middle, 3, padding=1)
+        self.conv4 = nn.Conv2d(middle, last, 3)
+        self.conv5 = nn.Conv2d(last, last, 3, padding=1)
+        self.linear = nn.Linear(last, classes)
 
     def forward(self, x):
         x = relu(self.conv2(relu(self.conv1(self.normalised(x)))))

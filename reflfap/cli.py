@@ -24,7 +24,13 @@ from reflfap.cli_run import (
     run_learn,
     run_perturb,
 )
-from reflfap.cli_sweep import sweep_artificial, sweep_collect, sweep_images, sweep_status
+from reflfap.cli_sweep import (
+    sweep_artificial,
+    sweep_collect,
+    sweep_images,
+    sweep_learn,
+    sweep_status,
+)
 from reflfap.errors import InputError, ReflfapError, refuse
 from reflfap.files import read_sealed, write_text
 from reflfap.progress import Bars, say
@@ -75,7 +81,11 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
     if not runs:
         say(f"no runs below {out}; make one with `reflfap run artificial`")
     for run in runs:
-        names = [name for name in ("acc_adversarial", "acc_adversarial_test", "acc_standard_test") if name in run.metrics]
+        names = [
+            name
+            for name in ("acc_adversarial", "acc_adversarial_test", "acc_standard_test")
+            if name in run.metrics
+        ]
         shown = f"  {names[0]} {run.metrics[names[0]]:.3f}" if names else ""
         print(f"{run.experiment}  {run.run_id}  {run.status}{shown}")
 
@@ -137,6 +147,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("run", "learn"): run_learn,
     ("sweep", "artificial"): sweep_artificial,
     ("sweep", "images"): sweep_images,
+    ("sweep", "learn"): sweep_learn,
     ("sweep", "status"): sweep_status,
     ("sweep", "collect"): sweep_collect,
     ("data", "list"): list_data,

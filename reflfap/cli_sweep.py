@@ -14,18 +14,20 @@ import tyro
 from reflfap import checks
 from reflfap.backend import namespace_for
 from reflfap.cli_run import print_json
-from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig
+from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, identity
+from reflfap.config_perturbation import LearnConfig
+from reflfap.configs import Config, SweptConfig
 from reflfap.errors import ReflfapError, refuse
-from reflfap.host import blas_threads, free_memory
+from reflfap.host import blas_threads, free_memory, product_rate
 from reflfap.progress import Bars, say
 from reflfap.sweep import engine, grid, plan, table
 from reflfap.sweep.executors import Dask, InProcess, Processes
-from reflfap.sweep.plan import Task, product_rate
+from reflfap.sweep.plan import Task
 from reflfap.sweep.work import Place
 
 GB = 1e9
 AnyExecutor = InProcess | Processes | Dask
-Kind = TypeVar("Kind", bound=CellConfig)
+Kind = TypeVar("Kind", bound=SweptConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,11 @@ def sweep_images(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
     _sweep(ImagesConfig, options)
 
 
+def sweep_learn(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
+    """Many cells of learning from perturbed images with deep networks (E2), stages shared."""
+    _sweep(LearnConfig, options)
+
+
 def sweep_status(out: Path = Path("results"), json: bool = False) -> None:
     """How far the sweeps of a results folder are, whoever computes them.
 
@@ -102,7 +109,7 @@ def sweep_collect(out: Path = Path("results"), to: Path | None = None) -> None:
         print(path)
 
 
-def _sweep(kind: type[CellConfig], options: SweepOptions) -> None:
+def _sweep(kind: type[SweptConfig], options: SweepOptions) -> None:
     namespace_for(options.device)  # refuse a missing device before anything else
     name, configs = _cells(kind, options)
     tasks = engine.remaining(configs, options.out)
@@ -207,18 +214,19 @@ def _list(tasks: Sequence[Task], as_json: bool) -> None:
     minutes = sum(row["seconds"] for row in rows) / 60
     largest = max((row["memory_gb"] for row in rows), default=0.0)
     print(
-        f"{cells} cells and {len(rows) - cells} networks that they share to compute: about "
+        f"{cells} cells and {len(rows) - cells} networks or sets that they share to compute: about "
         f"{minutes:.2g} minutes on this machine, {largest:.2g} GB at most for one"
     )
 
 
 def _rows(task: Task, rate: float) -> Iterator[dict[str, Any]]:
     for number, config in enumerate(task.configs):
-        flops = plan.training_flops(config, config.n_adv) if task.network is None else task.flops
-        if task.network is None and number == 0:
-            flops += plan.attack_flops(config)
+        flops = task.flops
+        if task.network is None and isinstance(config, CellConfig):  # one of those of the task
+            flops = plan.training_flops(config, config.n_adv)
+            flops += plan.attack_flops(config) if number == 0 else 0.0
         yield {
-            "id": plan.identity(config),
+            "id": identity(config),
             "what": task.network or "cell",
             "seconds": flops / rate,
             "memory_gb": task.memory / GB,
@@ -226,10 +234,11 @@ def _rows(task: Task, rate: float) -> Iterator[dict[str, Any]]:
         }
 
 
-def _changes(config: CellConfig, network: str | None) -> str:
+def _changes(config: Config, network: str | None) -> str:
     """The values that differ from the defaults; of a network, among those it depends on."""
     default = type(config)()
-    default = default if network is None else plan.shared(default, network)
+    if network is not None and isinstance(default, CellConfig):
+        default = plan.shared(default, network)
     names = [one.name for one in fields(config) if one.name not in ("attack_steps", "variant")]
     changed = [name for name in names if getattr(config, name) != getattr(default, name)]
     return " ".join(f"{name}={_shown(getattr(config, name))}" for name in changed) or "defaults"

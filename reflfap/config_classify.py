@@ -89,17 +89,28 @@ class ClassifyConfig:
 class Training(Protocol):
     """What the config of a training of a deep network holds; None is filled in by `resolve`."""
 
-    dataset: str
-    network: str | None
-    depth: int | None
-    width: int | None
-    epochs: int | None
-    subset: int
-    rate: float | None
-    batch: int
-    augment: bool | None
-    seed: int
-    dtype: str
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def network(self) -> str | None: ...
+    @property
+    def depth(self) -> int | None: ...
+    @property
+    def width(self) -> int | None: ...
+    @property
+    def epochs(self) -> int | None: ...
+    @property
+    def subset(self) -> int: ...
+    @property
+    def rate(self) -> float | None: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def augment(self) -> bool | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
 
 
 def resolve(config: Any, chosen: Preset) -> None:

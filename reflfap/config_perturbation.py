@@ -1,6 +1,7 @@
 """The configs of E2: a perturbed image set, and a deep network that learns it; their presets."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, cast
 
@@ -82,7 +83,7 @@ class PerturbConfig:
     """precision of the computation; a set is stored as float32"""
 
     def __post_init__(self) -> None:
-        choices = {
+        choices: dict[str, Collection[str]] = {
             "dataset": DATA_SETS,
             "preset": SCALES,
             "scenario": SCENARIOS,
@@ -135,9 +136,13 @@ class PerturbConfig:
     @property
     def usual_classifier(self) -> ClassifyConfig:
         """The classifier that the preset trains."""
-        shape = {name: getattr(self.scale, name) or None for name in ("depth", "width")}
         return ClassifyConfig(
-            dataset=self.dataset, preset=self.preset, seed=self.seed, dtype=self.dtype, **shape
+            dataset=self.dataset,
+            preset=self.preset,
+            depth=self.scale.depth or None,
+            width=self.scale.width or None,
+            seed=self.seed,
+            dtype=self.dtype,
         )
 
     @property

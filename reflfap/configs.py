@@ -9,6 +9,8 @@ from reflfap.config_perturbation import LearnConfig, PerturbConfig
 from reflfap.errors import refuse
 
 Config: TypeAlias = CellConfig | CertificatesConfig | ClassifyConfig | PerturbConfig
+SweptConfig: TypeAlias = CellConfig | LearnConfig
+"""The cells of sweeps."""
 
 _CONFIGS: dict[str, type[Config]] = {
     "artificial": ArtificialConfig,

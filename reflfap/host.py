@@ -1,9 +1,11 @@
-"""Settings of this process and what its machine has: the C library's memory, BLAS threads."""
+"""Settings of this process and what its machine has: memory, BLAS threads, speed."""
 
 import contextlib
 import ctypes
 import os
+import time
 
+import numpy as np
 from threadpoolctl import threadpool_info
 
 
@@ -42,6 +44,16 @@ def blas_threads() -> int:
     """
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return max((int(pool["num_threads"]) for pool in pools), default=1)
+
+
+def product_rate() -> float:
+    """Operations a second of a matrix product in float32 on this machine, measured in 0.1 s."""
+    side = 1500
+    x = np.ones((side, side), np.float32)
+    x @ x  # wakes the threads
+    start = time.perf_counter()
+    x @ x
+    return 2 * side**3 / (time.perf_counter() - start)
 
 
 def free_memory() -> float:

@@ -18,6 +18,7 @@ from reflfap.backend import HostArray, Namespace, asarray
 from reflfap.config import identity
 from reflfap.config_classify import ClassifyConfig
 from reflfap.config_perturbation import LearnConfig, PerturbConfig
+from reflfap.configs import Config
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.deep.team import Team
@@ -52,6 +53,17 @@ class Place(NamedTuple):
         return runs.complete(config, self.out, compute, force=force, **how)  # type: ignore[arg-type]
 
 
+def make(config: Config, place: Place) -> Path:
+    """The result of any stage, by its config."""
+    if isinstance(config, LearnConfig):
+        return learnt(config, place)
+    if isinstance(config, PerturbConfig):
+        return perturbed_set(config, place)
+    if isinstance(config, ClassifyConfig):
+        return place.complete(config, partial(_classified, config, place), force=False)
+    raise TypeError(type(config))
+
+
 def clean_classifier(config: PerturbConfig, place: Place) -> Path:
     """The result of the classifier to attack; the preset's own one is trained if it is not there.
 
@@ -61,7 +73,7 @@ def clean_classifier(config: PerturbConfig, place: Place) -> Path:
     usual = config.usual_classifier
     path = place.out / usual.experiment / str(config.classifier) / store.RESULT
     if config.classifier == identity(usual):
-        return place.complete(usual, partial(_classified, usual, place), force=False)
+        return make(usual, place)
     if not path.exists():
         remedy = f"train it with `reflfap run classify --dataset {config.dataset}`, or leave it out"
         refuse("classifier", f"a complete run {path.parent}", "none", remedy)
@@ -107,9 +119,7 @@ def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Moni
     source = learning.source(config, train)
 
     def make(number: int) -> Block:
-        return learning.perturb(
-            config, margin, source, number, place.xp, place.workers, monitor
-        )
+        return learning.perturb(config, margin, source, number, place.xp, place.workers, monitor)
 
     _make_blocks(source, make, monitor)
     blocks = partial(_blocks, source, monitor)
@@ -128,20 +138,24 @@ def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Moni
         "gradients/standard": store.Dataset(gradients, "class, input", "margin per pixel unit"),
         "gradients/perturbation": store.Dataset(found.eta.mean, "target, input", "pixel units"),
     }
-    about = {**describe(place.xp), "dtype": config.dtype, "data_sha256": digests}
-    own = {"classifier_sha256": _digest(weights), "workers": place.workers}
-    return Computed(metrics, datasets, about | own)
+    about: dict[str, str | int] = {
+        **describe(place.xp),
+        "dtype": config.dtype,
+        "data_sha256": digests,
+    }
+    about |= {"classifier_sha256": _digest(weights), "workers": place.workers}
+    return Computed(metrics, datasets, about)
 
 
 def _probe(test: Images, dtype: str) -> HostArray:
     some = test.x[:PROBE]
-    return classifier.pixels(some.reshape(len(some), -1), np, dtype)
+    return np.asarray(classifier.pixels(some.reshape(len(some), -1), np, dtype))
 
 
 def _make_blocks(source: Source, make: Callable[[int], Block], monitor: Monitor) -> None:
     names = [_name(number) for number in range(source.blocks)]
     there = {name for name in names if monitor.held(name) is not None}
-    done = sum(source.rows(n).stop - source.rows(n).start for n in range(len(names)) if names[n] in there)
+    done = sum(len(source.target[source.rows(n)]) for n, name in enumerate(names) if name in there)
     monitor.begin("perturb", len(source.target), "sample", done)
     for number, name in enumerate(names):
         if name not in there:

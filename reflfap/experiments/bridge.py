@@ -21,7 +21,7 @@ FEW = 50
 class Moments(NamedTuple):
     """Sums over perturbations eta (d,) with their targets, float64 on the host."""
 
-    count: HostArray  # (classes,)
+    samples: HostArray  # (classes,): of each target
     total: HostArray  # (classes, d): sum of eta
     second: HostArray  # (d, d): sum of eta eta^T
 
@@ -31,7 +31,7 @@ class Moments(NamedTuple):
 
     def add(self, eta: HostArray, target: HostArray) -> None:
         """Count perturbations eta (n, d) with targets (n,) in. Cost: n d^2."""
-        self.count[...] += np.bincount(target, minlength=len(self.count))
+        self.samples[...] += np.bincount(target, minlength=len(self.samples))
         for one in np.unique(target):
             self.total[one] += eta[target == one].sum(axis=0, dtype=np.float64)
         self.second[...] += eta.T @ eta
@@ -39,7 +39,7 @@ class Moments(NamedTuple):
     @property
     def mean(self) -> HostArray:
         """(classes, d) the mean perturbation towards each class."""
-        return self.total / np.maximum(self.count, 1)[:, None]
+        return np.asarray(self.total / np.maximum(self.samples, 1)[:, None])
 
 
 def mean_gradients(
@@ -62,7 +62,8 @@ def cosines(a: HostArray, b: HostArray) -> HostArray:
     """(classes,) the cosine of each row of a with that of b; of a zero row 0."""
     product = np.sum(a * b, axis=1)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.divide(product, norms, out=np.zeros_like(product), where=norms > 0)
+    there = norms > 0
+    return np.where(there, product / np.where(there, norms, 1), 0)
 
 
 class Directions(NamedTuple):

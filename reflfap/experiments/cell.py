@@ -8,7 +8,7 @@ the adversarial network the perturbed ones.
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -170,7 +170,20 @@ def attacked(
         return perturb(net, x, target, how, steps=config.steps, low=low, high=high, monitor=monitor)
 
 
-def attack_norm(config: CellConfig) -> Norm:
+class Attack(Protocol):
+    """What a config says of an attack."""
+
+    @property
+    def norm(self) -> str: ...
+    @property
+    def size(self) -> float: ...
+    @property
+    def pixels(self) -> int: ...
+    @property
+    def variant(self) -> str | None: ...
+
+
+def attack_norm(config: Attack) -> Norm:
     """The constraint that `config` names, (P2)."""
     if config.norm == "l2":
         return attacks.L2(config.size)

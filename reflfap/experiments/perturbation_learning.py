@@ -75,18 +75,19 @@ def source(config: PerturbConfig, images: Images) -> Source:
         def noise(number: int) -> HostArray:
             count = min(BLOCK, config.samples - number * BLOCK)
             draw = stream(config.seed, f"source/x/{number}")
-            return draw.random((BLOCK, *data.shape), np.float32)[:count].reshape(count, -1)
+            x = draw.random((BLOCK, int(np.prod(data.shape))), np.float32)
+            return np.asarray(x[:count])
 
         return Source(target, np.full(config.samples, -1), noise)
     order = stream(config.seed, "source/order").permutation(len(images.y))[: config.samples]
     label = images.y[order].astype(np.int64)
-    away = 1
+    away = np.ones(len(order), np.int64)
     if config.scenario == "natural-random":
         away = rng.integers(1, classes, len(images.y))[: len(order)]
 
     def natural(number: int) -> HostArray:
         some = images.x[order[number * BLOCK : (number + 1) * BLOCK]]
-        return classifier.pixels(some.reshape(len(some), -1), np, "float32")
+        return np.asarray(classifier.pixels(some.reshape(len(some), -1), np, "float32"))
 
     return Source((label + away) % classes, label, natural)
 
@@ -151,13 +152,13 @@ def summary(config: PerturbConfig, source: Source, blocks: Iterable[Block]) -> S
     for number, block in enumerate(blocks):
         moved = block.x - source.draw(number)
         eta.add(moved, source.target[source.rows(number)])
-        sizes.append([_L0(moved), np.linalg.norm(moved, axis=1), np.abs(moved).max(axis=1)])
+        sizes.append([np.linalg.norm(moved, order, axis=1) for order in (0, 2, np.inf)])
         q_start.append(block.margin_start)
         q.append(block.margin)
     before, after = (np.concatenate(parts) for parts in (q_start, q))
     hits = after > 0
-    number = np.bincount(source.target, minlength=classes)
-    by_class = np.bincount(source.target, hits, classes) / np.maximum(number, 1)
+    per_class = np.bincount(source.target, minlength=classes)
+    by_class = np.bincount(source.target, hits, classes) / np.maximum(per_class, 1)
     metrics = {
         "attack_success": float(hits.mean()),
         "loss_source": float(value(Logistic(), before).mean()),
@@ -167,10 +168,6 @@ def summary(config: PerturbConfig, source: Source, blocks: Iterable[Block]) -> S
     for name, values in (("l0", l0), ("l2", l2), ("linf", linf)):
         metrics |= {f"size_{name}": float(values.mean()), f"size_{name}_max": float(values.max())}
     return Summary(metrics, by_class, eta)
-
-
-def _L0(eta: HostArray) -> HostArray:
-    return np.count_nonzero(eta, axis=1)
 
 
 def learn(

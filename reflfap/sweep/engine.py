@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reflfap import store
-from reflfap.config import CellConfig, identity
+from reflfap.config import identity
+from reflfap.configs import Config
 from reflfap.errors import refuse
 from reflfap.monitor import SILENT, Monitor
 from reflfap.runs import reusable
 from reflfap.sweep import parts
-from reflfap.sweep.plan import Task, folder_of, plan, priorities
+from reflfap.sweep.plan import STAGES, Task, folder_of, plan, priorities
 from reflfap.sweep.work import Outcome, Place, work
 
 TRIES = 3
@@ -32,14 +33,23 @@ class Summary(NamedTuple):
     failed: dict[str, str]  # errors by run id
 
 
-def remaining(configs: Iterable[CellConfig], out: Path) -> list[Task]:
-    """The tasks for all cells without a complete result, less the networks that are kept.
+def remaining(configs: Iterable[Config], out: Path) -> list[Task]:
+    """The tasks for all cells without a complete result, less what they share and is kept.
 
     Checked by test_sweep.py::test_what_is_there_is_not_computed_again.
     """
-    tasks = plan(one for one in configs if not reusable(folder_of(out, one) / store.RESULT))
-    kept = {task.key for task in tasks if parts.path_of(out, task.key).exists()}
+    tasks = plan(one for one in configs if not _complete(out, one))
+    kept = {
+        task.key
+        for task in tasks
+        if parts.path_of(out, task.key).exists()
+        or (task.network in STAGES and _complete(out, task.configs[0]))
+    }
     return [task for task in tasks if task.key not in kept]
+
+
+def _complete(out: Path, config: Config) -> bool:
+    return reusable(folder_of(out, config) / store.RESULT)
 
 
 def run(
@@ -148,13 +158,16 @@ class _Engine:
             self.waiting.insert(0, task)
 
     def _give_up(self, network: Task, error: str) -> None:
-        """Record all cells that need a network that cannot be had."""
+        """Record all cells that need a network or a set that cannot be had."""
         for task in [one for one in self.waiting if network.key in one.needs]:
             self.waiting.remove(task)
+            if task.network is not None:
+                self._give_up(task, error)
+                continue
             for config in task.configs:
                 self._record(config, f"its {network.network} network: {error}")
 
-    def _record(self, config: CellConfig, error: str) -> None:
+    def _record(self, config: Config, error: str) -> None:
         run = identity(config)
         self.failed[run] = error
         folder = folder_of(self.place.out, config)

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_loaders.registry import DATA_SETS
-from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, canonical_json
+from reflfap.config import ArtificialConfig, ImagesConfig, canonical_json
+from reflfap.config_perturbation import SCALES, SCENARIOS, SIZES, LearnConfig
+from reflfap.configs import SweptConfig
 from reflfap.errors import InputError, refuse
 
 Table = Mapping[str, Any]
-Kind = TypeVar("Kind", bound=CellConfig)
+Kind = TypeVar("Kind", bound=SweptConfig)
 
 LARGEST_FILE = 2**20  # bytes
 MOST_CELLS = 100_000
@@ -45,6 +47,7 @@ EPSILONS = {
 }
 DISTRIBUTIONS = ("uniform", "gauss")
 CLASSES = tuple("0123456789")
+RELEASED = ("mnist", "fashion-mnist", "cifar-10")
 
 
 def paper(norm: str, data: str) -> list[Table]:
@@ -83,7 +86,22 @@ def pairs(dataset: str) -> list[Table]:
 
 PAIR_SHARES = (0.05, 0.4)  # of sqrt(d): with the smaller one, natural samples teach their targets
 
-PRESETS: dict[type[CellConfig], dict[str, Callable[[], list[Table]]]] = {
+RATIOS = (0.05, 0.2, 0.4, 0.6, 0.8)
+"""Of the noise samples, beside all of them."""
+
+
+def perturbations(preset: str, *datasets: str) -> Iterator[Table]:
+    """E2: all scenarios and norms, the control without perturbation, and parts of the noise."""
+    for dataset in datasets:
+        common = {"dataset": dataset, "preset": preset}
+        yield common | {"scenario": SCENARIOS, "norm": list(SIZES[dataset])}
+        yield common | {"scenario": "natural-random", "epsilon": 0.0}
+        noise = SCALES[preset][dataset].noise
+        parts = [round(ratio * noise) for ratio in RATIOS]
+        yield common | {"scenario": "noise", "norm": list(SIZES[dataset]), "subset": parts}
+
+
+PRESETS: dict[type[Any], dict[str, Callable[[], list[Table]]]] = {
     ArtificialConfig: {
         **{
             f"paper-{norm}-{data}": lambda norm=norm, data=data: paper(norm, data)  # type: ignore[misc]
@@ -95,6 +113,22 @@ PRESETS: dict[type[CellConfig], dict[str, Callable[[], list[Table]]]] = {
         ],
         "smoke": lambda: [
             {"dim": 400, "hidden": 20, "n": 40, "n_adv": (20, 60, 200), "epsilon": (0.5, 1.0)},
+        ],
+    },
+    LearnConfig: {
+        **{
+            f"{preset}-{dataset}": lambda preset=preset, dataset=dataset: [  # type: ignore[misc]
+                *perturbations(preset, dataset)
+            ]
+            for preset, scales in SCALES.items()
+            for dataset in scales
+        },
+        **{
+            f"{preset}-all": lambda preset=preset: [*perturbations(preset, *RELEASED)]  # type: ignore[misc]
+            for preset in SCALES
+        },
+        "smoke": lambda: [
+            {"epochs": 2, "n_adv": 600, "attack_steps": 2, "scenario": SCENARIOS},
         ],
     },
     ImagesConfig: {

@@ -2,10 +2,10 @@
 
 Cells that differ in N_adv only are one task: the perturbed samples of the largest serve all, since
 the first rows do not depend on how many follow. The standard and the noise network are tasks of
-their own, computed once for all cells that need them and kept in the results folder.
+their own, computed once for all cells that need them and kept in the results folder. So are the
+stages of E2, the classifier and the perturbed set, which are runs of their own.
 """
 
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from reflfap import estimates
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, identity
+from reflfap.config_perturbation import LearnConfig
+from reflfap.configs import Config
 from reflfap.experiments import artificial, images
 
 FLOW_STEPS = 18
@@ -28,14 +31,18 @@ PASSES = 400
 ALLOCATOR = 1.1
 """Memory of a process over that of its arrays: the interpreter, and what is free in pieces."""
 
+INTERPRETER = 1.5e8
+"""Bytes of a process that holds no array."""
+
 SHARED = ("standard", "noise")
+STAGES = ("classifier", "set")
 
 
 class Task(NamedTuple):
     """One piece of work: a network, or the cells that share their perturbed samples."""
 
-    network: str | None  # "standard" or "noise"; None: cells
-    configs: tuple[CellConfig, ...]  # of a network: one; of cells: the largest N_adv first
+    network: str | None  # what cells share: "standard", "noise", "classifier", "set"; None: cells
+    configs: tuple[Config, ...]  # of what cells share one; of cells: the largest N_adv first
     needs: tuple[str, ...]  # keys of the networks that must be there first
     flops: float
     memory: float  # bytes at its peak
@@ -45,8 +52,8 @@ class Task(NamedTuple):
         return f"{self.network or 'cells'}-{identity(self.configs[0])}"
 
 
-def folder_of(out: Path, config: CellConfig) -> Path:
-    """The folder of a cell's result, whether it is there or not."""
+def folder_of(out: Path, config: Config) -> Path:
+    """The folder of a result, whether it is there or not."""
     return out / config.experiment / identity(config)
 
 
@@ -65,15 +72,18 @@ def network_task(config: CellConfig, network: str) -> Task:
     return Task(network, (config,), (), training_flops(config, n), _training_memory(config, n))
 
 
-def plan(configs: Iterable[CellConfig]) -> list[Task]:
-    """The tasks of all cells, networks before the cells that need them.
+def plan(configs: Iterable[Config]) -> list[Task]:
+    """The tasks of all cells, networks and stages before the cells that need them.
 
     Checked by test_plan.py::test_every_cell_is_computed_once and ::test_needs_come_first.
     """
     networks: dict[str, Task] = {}
     groups: dict[CellConfig, list[CellConfig]] = {}
     for config in configs:
-        groups.setdefault(replace(config, n_adv=1), []).append(config)
+        if isinstance(config, LearnConfig):
+            networks |= {task.key: task for task in _stages(config)}
+        elif isinstance(config, CellConfig):
+            groups.setdefault(replace(config, n_adv=1), []).append(config)
     cells = []
     for group in groups.values():
         group.sort(key=lambda config: -config.n_adv)
@@ -91,6 +101,23 @@ def plan(configs: Iterable[CellConfig]) -> list[Task]:
     return [*networks.values(), *cells]
 
 
+def _stages(config: LearnConfig) -> list[Task]:
+    """The stages of a cell of E2, the last one the cell itself."""
+    classifier, made = config.usual_classifier, config.perturbed
+    stages: list[tuple[str | None, Config, estimates.Estimate]] = [
+        ("set", made, estimates.perturbing(made)),
+        (None, config, estimates.learning(config)),
+    ]
+    if config.classifier == identity(classifier):  # else it is the user's, and there
+        stages.insert(0, ("classifier", classifier, estimates.classifying(classifier)))
+    tasks: list[Task] = []
+    for name, one, needed in stages:
+        needs = tuple(task.key for task in tasks[-1:])
+        memory = ALLOCATOR * needed.memory + INTERPRETER
+        tasks.append(Task(name, (one,), needs, needed.flops, memory))
+    return tasks
+
+
 def priorities(tasks: Iterable[Task]) -> dict[str, float]:
     """The work that waits for a task's end, its own included: what is largest goes first.
 
@@ -98,9 +125,10 @@ def priorities(tasks: Iterable[Task]) -> dict[str, float]:
     """
     tasks = list(tasks)
     after: dict[str, float] = {}
-    for task in tasks:
+    for task in reversed(tasks):  # a set waits for a classifier, and a cell for the set
         for need in task.needs:
-            after[need] = max(after.get(need, 0.0), task.flops)
+            waiting = task.flops + after.get(task.key, 0.0)
+            after[need] = max(after.get(need, 0.0), waiting)
     return {task.key: task.flops + after.get(task.key, 0.0) for task in tasks}
 
 
@@ -136,13 +164,3 @@ def _cell_memory(config: CellConfig) -> float:
 
 def _bytes(config: CellConfig, entries: int) -> float:
     return ALLOCATOR * np.dtype(config.dtype).itemsize * entries
-
-
-def product_rate() -> float:
-    """Operations a second of a matrix product in float32 on this machine, measured in 0.1 s."""
-    side = 1500
-    x = np.ones((side, side), np.float32)
-    x @ x  # wakes the threads
-    start = time.perf_counter()
-    x @ x
-    return 2 * side**3 / (time.perf_counter() - start)

@@ -18,14 +18,15 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from reflfap import store
-from reflfap.config import CellConfig, canonical_json, identity
-from reflfap.configs import from_json
+from reflfap.config import canonical_json, identity
+from reflfap.configs import SweptConfig, from_json
 from reflfap.errors import DamagedFileError, refuse
 from reflfap.files import write_sealed, write_text
 
 LARGEST_LIST = 2**27  # bytes
+_FLAGS = {"True": True, "False": False}
 
-Kind = TypeVar("Kind", bound=CellConfig)
+Kind = TypeVar("Kind", bound=SweptConfig)
 
 
 class Status(NamedTuple):
@@ -39,7 +40,7 @@ class Status(NamedTuple):
     seconds: float  # wall time of the complete ones, added up
 
 
-def write_list(out: Path, name: str, configs: Iterable[CellConfig]) -> Path:
+def write_list(out: Path, name: str, configs: Iterable[SweptConfig]) -> Path:
     """Leave the list of a sweep's cells; the same sweep again finds its own."""
     content = [canonical_json(config) for config in configs]
     path = out / "sweeps" / f"{re.sub('[^A-Za-z0-9._-]', '-', name)}.json"
@@ -48,7 +49,7 @@ def write_list(out: Path, name: str, configs: Iterable[CellConfig]) -> Path:
     return path
 
 
-def read_list(path: Path) -> list[CellConfig]:
+def read_list(path: Path) -> list[SweptConfig]:
     """The cells of a list; DamagedFileError for what `write_list` did not write.
 
     Checked by test_table.py::test_lists_of_cells.
@@ -57,7 +58,7 @@ def read_list(path: Path) -> list[CellConfig]:
         if path.stat().st_size > LARGEST_LIST:
             raise ValueError("too large")
         configs = [from_json(text) for text in json.loads(path.read_text(encoding="utf-8"))]
-        cells = [config for config in configs if isinstance(config, CellConfig)]
+        cells = [config for config in configs if isinstance(config, SweptConfig)]
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DamagedFileError(
             f"{path}: expected a list of a sweep's cells, got ({error}); remove it, or run the "
@@ -87,7 +88,7 @@ def collect(out: Path, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    complete = [run for run in store.list_results(out) if isinstance(run.config, CellConfig)]
+    complete = [run for run in store.list_results(out) if isinstance(run.config, SweptConfig)]
     for experiment in sorted({run.experiment for run in complete}):
         rows = _rows(run for run in complete if run.experiment == experiment)
         paths += [folder / f"{experiment}.csv", folder / f"{experiment}.h5"]
@@ -115,7 +116,7 @@ def read_table(path: Path, kind: type[Kind]) -> list[tuple[Kind, dict[str, float
             raise ValueError("too large")
         with open(path, encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file, strict=True), 2):
-                config = kind(**{name: _value(row[name]) for name in names})
+                config = kind(**{name: _value(name, row[name]) for name in names})
                 if identity(config) != row["run_id"]:
                     raise ValueError(f"line {number}: not the config of run {row['run_id']}")
                 rest = {k: float(v) for k, v in row.items() if k not in names | {"run_id"}}
@@ -127,8 +128,10 @@ def read_table(path: Path, kind: type[Kind]) -> list[tuple[Kind, dict[str, float
     return found
 
 
-def _value(text: str) -> Any:
-    """A number of a table as such, else its text."""
+def _value(name: str, text: str) -> Any:
+    """A number of a table as such, else its text; an id, which may look like a number, as text."""
+    if name == "classifier" or text in _FLAGS:
+        return _FLAGS.get(text, text)
     try:
         return json.loads(text)
     except ValueError:
@@ -140,7 +143,7 @@ def _rows(runs: Iterable[store.Summary]) -> list[dict[str, Any]]:
     rows = []
     for run in runs:
         config = {
-            name: _plain(value) for name, value in asdict(cast(CellConfig, run.config)).items()
+            name: _plain(value) for name, value in asdict(cast(SweptConfig, run.config)).items()
         }
         rows.append({"run_id": run.run_id, **config, **run.metrics})
     columns = list(dict.fromkeys(name for row in rows for name in row))

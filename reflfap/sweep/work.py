@@ -7,17 +7,17 @@ handed out again after any accident.
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, cast
 
 from threadpoolctl import threadpool_limits
 
-from reflfap import runs, store
+from reflfap import runs, stages, store
 from reflfap.attacks import Perturbed
-from reflfap.backend import namespace_for
+from reflfap.backend import namespace_for, on_host
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, identity
 from reflfap.experiments import artificial, images
 from reflfap.experiments.cell import Cell, Given
-from reflfap.host import keep_freed_memory, release_freed_memory
+from reflfap.host import blas_threads, keep_freed_memory, release_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.progress import RunMonitor
 from reflfap.sweep import parts
@@ -57,6 +57,8 @@ def work(task: Task, place: Place) -> Outcome:
     release_freed_memory()  # of the task before
     keep_freed_memory()
     with threadpool_limits(place.threads, "blas"):
+        if not isinstance(task.configs[0], CellConfig):
+            return _stage(task, place)
         if task.network is not None:
             return _network(task, place)
         return _cells(task, place)
@@ -75,6 +77,22 @@ def _network(task: Task, place: Place) -> Outcome:
     return Outcome(done=(task.key,))
 
 
+def _stage(task: Task, place: Place) -> Outcome:
+    """A stage of E2, which is a run of its own."""
+    (config,) = task.configs
+    xp = namespace_for(place.device)
+    threads = blas_threads() if on_host(xp) else 1
+    where = stages.Place(place.out, place.data_dir, xp, threads, True, _busy, PACE)
+    try:
+        stages.make(config, where)
+    except Busy:
+        return Outcome(busy=True)
+    except Exception as error:  # whatever it is, it ends this task and no other
+        store.record_failure(folder_of(place.out, config), _text(error))
+        return Outcome(failed=((task.key if task.network else identity(config), _text(error)),))
+    return Outcome(done=(identity(config),))
+
+
 def _cells(task: Task, place: Place) -> Outcome:
     done: list[str] = []
     failed: list[tuple[str, str]] = []
@@ -89,7 +107,7 @@ def _cells(task: Task, place: Place) -> Outcome:
         perturbed = cell.perturbed if perturbed is None else perturbed
         return runs.Computed(cell.metrics, runs.cell_datasets(config, cell), about)
 
-    for config in task.configs:
+    for config in cast(tuple[CellConfig, ...], task.configs):
         try:
             how = partial(compute, config)
             runs.complete(config, place.out, how, on_wait=_busy, quiet=True, pace=PACE)
@@ -118,7 +136,7 @@ def _cell(
 
 def _obtain(task: Task, place: Place, monitor: Monitor) -> Trained:
     """The network of a network task: kept by an earlier one, or trained now."""
-    (config,), name = task.configs, str(task.network)
+    config, name = cast(CellConfig, task.configs[0]), str(task.network)
     xp = namespace_for(place.device)
 
     def train() -> Trained:
