@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflfap.config import ArtificialConfig, ImagesConfig
+from reflfap.config_perturbation import LearnConfig
 from reflfap.sweep import grid, plan
 
 SIZES = {"dim": 20, "hidden": 4, "n": 5, "n_adv": 6}
@@ -109,3 +110,30 @@ def test_images_share_too():
     ]
     names = [task.network for task in plan.plan(cells)]
     assert [names.count(name) for name in ("standard", "noise", None)] == [1, 2, 4]
+
+
+def test_stages_of_perturbation_learning():
+    """Cells share a classifier and sets; each stage comes after what it needs, and once."""
+    cells = grid.from_preset(LearnConfig, "cpu-mnist")
+    tasks = plan.plan(cells)
+    kinds = [task.network for task in tasks]
+    assert kinds.count("classifier") == 1
+    assert kinds.count("set") == len({cell.perturbed for cell in cells})
+    assert {task.configs[0] for task in tasks if task.network is None} == set(cells)
+    seen = set()
+    for task in tasks:
+        assert set(task.needs) <= seen
+        assert len(task.needs) == (task.network != "classifier")
+        seen.add(task.key)
+    own = plan.plan([replace(cells[0], classifier="0123456789abcdef")])
+    assert [task.network for task in own] == ["set", None]  # the user's classifier is there
+
+
+def test_what_waits_longest_goes_first():
+    """A classifier waits for all that its longest chain of stages takes."""
+    tasks = plan.plan(grid.from_preset(LearnConfig, "cpu-mnist"))
+    rank = plan.priorities(tasks)
+    by_key = {task.key: task for task in tasks}
+    for task in tasks:
+        for need in task.needs:
+            assert rank[need] >= by_key[need].flops + rank[task.key]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from reflfap.deep.network import Chain, Convolution, Layer, Linear, Residual
+from reflfap.deep.network import Chain, Convolution, GlobalMean, Layer, Linear, Residual
 
 
 class Cost(NamedTuple):
@@ -43,6 +43,8 @@ def _walk(layer: Layer, shape: tuple[int, int, int]) -> tuple[Cost, tuple[int, i
         return Cost(_numbers(after) * layer.inputs * layer.size**2, _numbers(after)), after
     if isinstance(layer, Linear):
         return Cost(layer.inputs * layer.outputs, layer.outputs), (layer.outputs, 1, 1)
+    if isinstance(layer, GlobalMean):
+        return Cost(0, channels), (channels, 1, 1)
     return Cost(0, _numbers(shape)), shape
 
 
