@@ -8,15 +8,16 @@ from pathlib import Path
 
 import tyro
 
-from reflfap import runs, stages, store
+from reflfap import estimates, runs, stages, store
 from reflfap.backend import namespace_for, on_host
 from reflfap.config import ArtificialConfig, CertificatesConfig, ImagesConfig
 from reflfap.config_classify import ClassifyConfig
 from reflfap.config_perturbation import LearnConfig, PerturbConfig
 from reflfap.configs import Config
 from reflfap.experiments import artificial, certificates, images
-from reflfap.host import blas_threads, keep_freed_memory
+from reflfap.host import blas_threads, keep_freed_memory, product_rate
 from reflfap.monitor import Monitor
+from reflfap.progress import say
 from reflfap.provenance import describe
 from reflfap.runs import Computed
 
@@ -147,6 +148,7 @@ def run_perturb(
 ) -> None:
     """Perturb images, or noise, against a clean classifier (E2), trained first if need be."""
     keep_freed_memory()
+    _say_estimates(config, options)
     path = stages.perturbed_set(config, options.place, options.force)
     with store.open_result(path) as result:
         report(result, [], options.json)
@@ -158,9 +160,22 @@ def run_learn(
 ) -> None:
     """Learn from perturbed images alone, test on clean ones (E2); all stages in one command."""
     keep_freed_memory()
+    _say_estimates(config, options)
     path = stages.learnt(config, options.place, options.force)
     with store.open_result(path) as result:
         report(result, [], options.json)
+
+
+def _say_estimates(config: PerturbConfig, options: StageOptions) -> None:
+    """What the stages that have no result yet will take, on standard error."""
+    rate = product_rate()
+    for stage in stages.of(config):
+        needed, path = estimates.of(stage), runs.folder_of(options.out, stage) / store.RESULT
+        if path.exists() and not (options.force and stage == config):
+            continue
+        time = f"about {needed.flops / rate / 60:.2g} minutes, " if options.device == "cpu" else ""
+        sizes = f"{needed.memory / 1e9:.2g} GB of memory, {needed.disk / 1e9:.2g} GB of disk"
+        say(f"{stage.experiment}: {time}{sizes}, give or take a factor of two")
 
 
 def run_certificates(

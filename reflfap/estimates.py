@@ -7,6 +7,7 @@ import numpy as np
 from data_loaders.registry import DATA_SETS
 from reflfap.config_classify import ClassifyConfig, Training
 from reflfap.config_perturbation import LearnConfig, PerturbConfig
+from reflfap.configs import Config
 from reflfap.deep.cost import Cost, cost
 from reflfap.experiments import classify
 
@@ -29,6 +30,17 @@ class Estimate(NamedTuple):
     flops: float  # operations, at the rate of a matrix product
     memory: float  # bytes at its peak
     disk: float = 0.0  # bytes of the result, and once more of the parts it is put together from
+
+
+def of(config: Config) -> Estimate:
+    """Of any stage, by its config."""
+    if isinstance(config, LearnConfig):
+        return learning(config)
+    if isinstance(config, PerturbConfig):
+        return perturbing(config)
+    if isinstance(config, ClassifyConfig):
+        return classifying(config)
+    raise TypeError(type(config))
 
 
 def classifying(config: ClassifyConfig) -> Estimate:

@@ -16,7 +16,7 @@ from data_loaders.images import load
 from data_loaders.registry import place
 from reflfap import store
 from reflfap.backend import HostArray, Namespace
-from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, canonical_json
+from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, canonical_json, identity
 from reflfap.config_classify import ClassifyConfig
 from reflfap.configs import Config
 from reflfap.deep.classifier import Images, from_released, released_shape, to_released
@@ -92,6 +92,11 @@ def complete(
         store.forget_failure(folder)
         checkpoints.clear()  # also those of a run that was killed just after its result was there
     return path
+
+
+def folder_of(out: Path, config: Config) -> Path:
+    """The folder of a result, whether it is there or not."""
+    return out / config.experiment / identity(config)
 
 
 def reusable(path: Path, needed: Sequence[str] = ()) -> bool:

@@ -53,6 +53,15 @@ class Place(NamedTuple):
         return runs.complete(config, self.out, compute, force=force, **how)  # type: ignore[arg-type]
 
 
+def of(config: PerturbConfig) -> list[Config]:
+    """The stages that end with this one; the classifier only where it is the preset's own."""
+    usual = config.usual_classifier
+    found: list[Config] = [usual] if config.classifier == identity(usual) else []
+    if isinstance(config, LearnConfig):
+        found.append(config.perturbed)
+    return [*found, config]
+
+
 def make(config: Config, place: Place) -> Path:
     """The result of any stage, by its config."""
     if isinstance(config, LearnConfig):

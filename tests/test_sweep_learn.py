@@ -2,7 +2,7 @@
 
 import pytest
 
-from reflfap import config_classify, store
+from reflfap import config_classify, runs, store
 from reflfap.config_classify import ClassifyConfig, Preset
 from reflfap.config_perturbation import LearnConfig
 from reflfap.files import lock
@@ -50,7 +50,7 @@ def test_stages_are_shared(tmp_path, brief, one_thread):
     rows = dict(table.read_table(tmp_path / "learn.csv", LearnConfig))
     assert set(rows) == set(cells)
     for cell, metrics in rows.items():
-        with store.open_result(plan.folder_of(tmp_path, cell) / store.RESULT) as result:
+        with store.open_result(runs.folder_of(tmp_path, cell) / store.RESULT) as result:
             assert metrics == result.metrics
 
 
@@ -60,7 +60,7 @@ def test_a_stage_that_fails(tmp_path, brief, one_thread):
     good = LearnConfig(**SIZES)
     _, done = swept([bad, good], tmp_path)
     assert set(done.failed) == {plan.identity(bad)}
-    assert "lower the learning rate" in store.failure(plan.folder_of(tmp_path, bad))
+    assert "lower the learning rate" in store.failure(runs.folder_of(tmp_path, bad))
     assert set(done.done) == {plan.identity(good)}
 
 
@@ -77,7 +77,7 @@ def test_without_a_classifier(tmp_path, monkeypatch, one_thread):
 def test_busy(tmp_path, brief):
     """A stage that another process works on is handed back."""
     (first, *_) = plan.plan([LearnConfig(**SIZES)])
-    folder = plan.folder_of(tmp_path, first.configs[0])
+    folder = runs.folder_of(tmp_path, first.configs[0])
     folder.mkdir(parents=True)
     with lock(folder / store.LOCK, lambda holder: None):
         assert work(first, Place(tmp_path)) == Outcome(busy=True)
@@ -89,6 +89,6 @@ def test_any_stage_by_its_config(tmp_path, brief, one_thread):
     place = StagePlace(tmp_path, quiet=True)
     for config in (cell.usual_classifier, cell.perturbed, cell):
         path = make(config, place)
-        assert path == plan.folder_of(tmp_path, config) / store.RESULT
+        assert path == runs.folder_of(tmp_path, config) / store.RESULT
     assert isinstance(cell.usual_classifier, ClassifyConfig)
     assert Monitor().held("block-000000") is None

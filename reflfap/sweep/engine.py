@@ -16,9 +16,9 @@ from reflfap.config import identity
 from reflfap.configs import Config
 from reflfap.errors import refuse
 from reflfap.monitor import SILENT, Monitor
-from reflfap.runs import reusable
+from reflfap.runs import folder_of, reusable
 from reflfap.sweep import parts
-from reflfap.sweep.plan import STAGES, Task, folder_of, plan, priorities
+from reflfap.sweep.plan import STAGES, Task, plan, priorities
 from reflfap.sweep.work import Outcome, Place, work
 
 TRIES = 3
@@ -43,7 +43,7 @@ def remaining(configs: Iterable[Config], out: Path) -> list[Task]:
         task.key
         for task in tasks
         if parts.path_of(out, task.key).exists()
-        or (task.network in STAGES and _complete(out, task.configs[0]))
+        or (task.network in STAGES.values() and _complete(out, task.configs[0]))
     }
     return [task for task in tasks if task.key not in kept]
 

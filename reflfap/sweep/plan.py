@@ -8,14 +8,14 @@ stages of E2, the classifier and the perturbed set, which are runs of their own.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from reflfap import estimates
+from reflfap import estimates, stages
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, identity
-from reflfap.config_perturbation import LearnConfig
+from reflfap.config_classify import ClassifyConfig
+from reflfap.config_perturbation import LearnConfig, PerturbConfig
 from reflfap.configs import Config
 from reflfap.experiments import artificial, images
 
@@ -35,7 +35,7 @@ INTERPRETER = 1.5e8
 """Bytes of a process that holds no array."""
 
 SHARED = ("standard", "noise")
-STAGES = ("classifier", "set")
+STAGES: dict[type, str] = {ClassifyConfig: "classifier", PerturbConfig: "set"}
 
 
 class Task(NamedTuple):
@@ -50,11 +50,6 @@ class Task(NamedTuple):
     @property
     def key(self) -> str:
         return f"{self.network or 'cells'}-{identity(self.configs[0])}"
-
-
-def folder_of(out: Path, config: Config) -> Path:
-    """The folder of a result, whether it is there or not."""
-    return out / config.experiment / identity(config)
 
 
 def shared(config: CellConfig, network: str) -> CellConfig:
@@ -103,18 +98,11 @@ def plan(configs: Iterable[Config]) -> list[Task]:
 
 def _stages(config: LearnConfig) -> list[Task]:
     """The stages of a cell of E2, the last one the cell itself."""
-    classifier, made = config.usual_classifier, config.perturbed
-    stages: list[tuple[str | None, Config, estimates.Estimate]] = [
-        ("set", made, estimates.perturbing(made)),
-        (None, config, estimates.learning(config)),
-    ]
-    if config.classifier == identity(classifier):  # else it is the user's, and there
-        stages.insert(0, ("classifier", classifier, estimates.classifying(classifier)))
     tasks: list[Task] = []
-    for name, one, needed in stages:
-        needs = tuple(task.key for task in tasks[-1:])
+    for one in stages.of(config):
+        needs, needed = tuple(task.key for task in tasks[-1:]), estimates.of(one)
         memory = ALLOCATOR * needed.memory + INTERPRETER
-        tasks.append(Task(name, (one,), needs, needed.flops, memory))
+        tasks.append(Task(STAGES.get(type(one)), (one,), needs, needed.flops, memory))
     return tasks
 
 

@@ -21,7 +21,7 @@ from reflfap.host import blas_threads, keep_freed_memory, release_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.progress import RunMonitor
 from reflfap.sweep import parts
-from reflfap.sweep.plan import SHARED, Task, folder_of, network_task, shared
+from reflfap.sweep.plan import SHARED, Task, network_task, shared
 from reflfap.training.result import Trained
 
 PACE = (300.0, 300.0)
@@ -88,7 +88,7 @@ def _stage(task: Task, place: Place) -> Outcome:
     except Busy:
         return Outcome(busy=True)
     except Exception as error:  # whatever it is, it ends this task and no other
-        store.record_failure(folder_of(place.out, config), _text(error))
+        store.record_failure(runs.folder_of(place.out, config), _text(error))
         return Outcome(failed=((task.key if task.network else identity(config), _text(error)),))
     return Outcome(done=(identity(config),))
 
@@ -115,7 +115,7 @@ def _cells(task: Task, place: Place) -> Outcome:
             return Outcome(tuple(done), tuple(failed), busy=True)
         except Exception as error:
             failed.append((identity(config), _text(error)))
-            store.record_failure(folder_of(place.out, config), _text(error))
+            store.record_failure(runs.folder_of(place.out, config), _text(error))
         else:
             done.append(identity(config))
     return Outcome(tuple(done), tuple(failed))
