@@ -1,8 +1,8 @@
 """All figures: what each needs, and how to make it.
 
-Three kinds: those that compute what they show, those of one run, and those of a grid of E1, one
-picture for each norm and distribution. What cannot be made is said with its reason, and never stops
-the others.
+Four kinds: those that compute what they show, those of one run, those of a grid of E1, one picture
+for each norm and distribution, and those of E2, one for each data set. What cannot be made is said
+with its reason, and never stops the others.
 """
 
 import importlib
@@ -23,14 +23,21 @@ from figures import (
     gallery,
     image_rows,
     learning_curves,
+    noise_samples,
     pairs,
+    perturbation,
+    perturbation_confusion,
+    perturbation_curves,
+    perturbation_gallery,
     prediction,
     style,
 )
+from figures.perturbation import LearnCell
 from figures.sweeps import PAIRS, Cell, complete_cells, known_cells
 from reflfap.checks import choice
 from reflfap.config import ArtificialConfig, ImagesConfig, canonical_json
 from reflfap.config_classify import ClassifyConfig
+from reflfap.config_perturbation import SCENARIOS
 from reflfap.errors import ReflfapError, StoreError, refuse
 from reflfap.runs import WHOLE, two_classes
 from reflfap.store import list_results, open_result
@@ -52,6 +59,16 @@ class Sources:
     def known(self) -> list[Cell]:
         """Those, and the ones of which the numbers are known from tables."""
         return known_cells(self.results)
+
+    @cached_property
+    def learnt(self) -> list[LearnCell]:
+        """The known cells of E2."""
+        return perturbation.known_cells(self.results)
+
+    @cached_property
+    def sets(self) -> list[perturbation_gallery.PerturbedSet]:
+        """The stored perturbed sets of E2."""
+        return perturbation_gallery.complete_sets(self.results)
 
     @cached_property
     def released(self) -> list[prediction.Released]:
@@ -172,6 +189,25 @@ def _of_a_grid(stem: str, save: Callable[..., Sequence[Path]], released: bool = 
     return Entry("cells of E1, from `reflfap sweep artificial`", pictures)
 
 
+def _of_networks(stem: str, save: Callable[..., Sequence[Path]], needs: str) -> Entry:
+    """A figure of E2 of which there is one for each data set."""
+
+    def draw(sources: Sources, folder: Path, dataset: str) -> Sequence[Path]:
+        return save(sources.learnt, dataset, folder)
+
+    pictures: dict[str, Draw] = {
+        f"{stem}_{dataset}": partial(draw, dataset=dataset) for dataset in DATA_SETS
+    }
+    return Entry(needs, pictures)
+
+
+def _gallery_of(dataset: str, scenario: str) -> Draw:
+    def draw(sources: Sources, folder: Path) -> Sequence[Path]:
+        return perturbation_gallery.save(sources.sets, dataset, scenario, folder)
+
+    return draw
+
+
 FIGURES: dict[str, Entry] = {
     "multiplier_bounds": _alone("multiplier_bounds"),
     "path_to_the_limit": _alone("path_to_the_limit"),
@@ -190,6 +226,27 @@ FIGURES: dict[str, Entry] = {
     "pairs": Entry(
         "cells of E3, from `reflfap sweep images`",
         {f"pairs_{dataset}": _pairs_of(dataset) for dataset in DATA_SETS},
+    ),
+    "perturbation_curves": _of_networks(
+        "perturbation_curves",
+        perturbation_curves.save,
+        "runs of `reflfap run learn`, or tables of them with curves",
+    ),
+    "perturbation_gallery": Entry(
+        "sets of `reflfap run perturb`, and their images",
+        {
+            f"perturbation_gallery_{dataset}_{scenario}": _gallery_of(dataset, scenario)
+            for dataset in DATA_SETS
+            for scenario in SCENARIOS
+        },
+    ),
+    "perturbation_confusion": _of_networks(
+        "perturbation_confusion", perturbation_confusion.save, "a run of `reflfap run learn`"
+    ),
+    "noise_samples": _of_networks(
+        "noise_samples",
+        noise_samples.save,
+        "runs of `reflfap run learn --scenario noise` with two numbers of samples, or their table",
     ),
 }
 

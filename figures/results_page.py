@@ -1,5 +1,7 @@
 """The results of a grid of E1 as a page of Markdown: every point of every panel, and how far off.
 
+Below, where there are networks that learned perturbed images (E2), what `perturbation_page` says.
+
 The page depends on the results folder, the released points and the reading alone, so that the same
 cells make the same text. The reading, FILE-reading.md beside FILE.md, is written by hand; the page
 takes it in whole. Released points: as in `accuracy_curves`.
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from figures import accuracy_curves, style
+from figures import accuracy_curves, perturbation, perturbation_page, style
 from figures.accuracy_curves import Curves, Match, Panel, differences, matches
 from figures.prediction import Released, reference_folder, released_points
 from figures.sweeps import DATA, NORMS, PAIRS, Cell, known_cells
@@ -165,7 +167,8 @@ def _row(values: Iterable[str]) -> str:
 
 
 def write(results: Path, file: Path, reference: Path | None = None) -> None:
-    """Write the page of a results folder, with the reading beside it if there is one.
+    """Write the page of a results folder, with the readings beside it if there are any:
+    FILE-reading.md, and for E2 perturbation-reading.md.
 
     InputError without cells, DamagedFileError if a result is damaged: nothing is left out unsaid.
     """
@@ -174,7 +177,11 @@ def write(results: Path, file: Path, reference: Path | None = None) -> None:
             raise DamagedFileError(run.status)
     cells = known_cells(results)
     pictures, reading = style.path_from(file, style.RENDERED), style.reading_beside(file)
-    write_text(file, page(cells, released_points(reference), pictures, reading))
+    text = page(cells, released_points(reference), pictures, reading)
+    if learnt := perturbation.known_cells(results):
+        beside = style.reading_beside(file.with_name("perturbation.md"))
+        text += "\n" + perturbation_page.section(learnt, pictures, beside)
+    write_text(file, text)
 
 
 if __name__ == "__main__":

@@ -81,14 +81,14 @@ def complete_cells(results: Path) -> list[Cell]:
 
 
 def known_cells(results: Path) -> list[Cell]:
-    """The complete cells, and those of results/tables/*.csv: tables that `sweep collect` made of
-    other folders. Of the latter the numbers are known, and no arrays.
+    """The complete cells, and those of results/tables/artificial*.csv: tables that `sweep collect`
+    made of other folders. Of the latter the numbers are known, and no arrays.
 
     Checked by test_results_page.py::test_cells_of_a_table_count.
     """
     stored = complete_cells(results)
     known = {cell.config: cell for cell in stored}
-    for path in sorted((results / "tables").glob("*.csv")):
+    for path in sorted((results / "tables").glob("artificial*.csv")):
         for config, metrics in read_table(path, ArtificialConfig):
             known.setdefault(config, Cell(config, metrics, path))
     return list(known.values())

@@ -32,7 +32,7 @@ def make_figures(
 
     if not names and not all:
         for name, entry in registry.FIGURES.items():
-            print(f"{name:<20} needs {entry.needs}")
+            print(f"{name:<22} needs {entry.needs}")
         say("make some with `reflfap figures NAME ...`, or all with --all")
         return
     where, points = folder or out / "figures", reference or prediction.reference_folder()

@@ -1,0 +1,157 @@
+"""Accuracy on clean test images by epoch of networks that learned perturbed ones (E2).
+
+One picture a data set, one panel a scenario, one line a norm: the mean over seeds, in a band from
+the least to the most. Grey: the control, which learned the same samples unperturbed with the same
+targets. Thin line: chance. Marks at the right edge: what the released code reached, filled in its
+best epoch, open after its last one or where the epoch is not known.
+
+    python -m figures.perturbation_curves RESULTS [FOLDER]
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from figures import style
+from figures.perturbation import (
+    CHANCE,
+    LOOKS,
+    TITLES,
+    LearnCell,
+    Setting,
+    foremost,
+    of_dataset,
+    title,
+)
+from figures.perturbation_released import Released, comparable
+from figures.sweeps import NORMS
+from reflfap.backend import HostArray
+from reflfap.config_perturbation import SCENARIOS
+from reflfap.errors import refuse
+
+CONTROL: dict[str, Any] = {"color": "#777777", "linestyle": ":"}
+
+
+class Line(NamedTuple):
+    """A setting, with its accuracy by epoch."""
+
+    setting: Setting
+    accuracy: HostArray  # (seeds, epochs)
+
+
+class Panel(NamedTuple):
+    """One scenario."""
+
+    lines: dict[str | None, Line]  # by norm; None: the control
+    released: dict[str, list[Released]]
+
+
+def compute(cells: Iterable[LearnCell], dataset: str) -> dict[str, Panel]:
+    """The panels by scenario; InputError where no cell of the data set has curves."""
+    cells = [cell for cell in of_dataset(cells, dataset) if cell.curves is not None]
+    if not cells:
+        remedy = "write them with `python -m figures.perturbation` where the runs are"
+        refuse("results", f"learning curves of {dataset}", "tables without them", remedy)
+    panels = {}
+    for scenario in SCENARIOS:
+        found = {norm: foremost(cells, scenario, norm) for norm in (*NORMS, None)}
+        lines = {norm: _line(one) for norm, one in found.items() if one is not None}
+        beside = {norm: comparable(line.setting.config) for norm, line in lines.items() if norm}
+        panels[scenario] = Panel(lines, beside)
+    return panels
+
+
+def _line(setting: Setting) -> Line:
+    courses = [cell.curves.accuracy_test for cell in setting.cells if cell.curves is not None]
+    return Line(setting, np.asarray(courses))
+
+
+def draw(panels: dict[str, Panel], dataset: str) -> Figure:
+    """A row of panels, at the width of two columns."""
+    with plt.rc_context(style.RC):
+        figure, row = plt.subplots(
+            1, len(panels), figsize=(7, 2.6), sharey=True, layout="constrained"
+        )
+        for (scenario, panel), axes in zip(panels.items(), row, strict=True):
+            _panel(axes, panel)
+            axes.set_title(_about(scenario, panel))
+            axes.set_xlabel("epoch")
+        row[0].set(ylabel="accuracy on clean test images", ylim=(0, 1))
+        entries = {
+            name: line
+            for axes in row
+            for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=7)
+        shown = [line.setting.config for panel in panels.values() for line in panel.lines.values()]
+        figure.suptitle(title(dataset, shown), size=style.RC["axes.titlesize"])
+    return figure
+
+
+def _panel(axes: Axes, panel: Panel) -> None:
+    axes.axhline(CHANCE, color="black", linewidth=0.5, label="chance")
+    for norm, line in panel.lines.items():
+        look = LOOKS[norm] if norm else CONTROL
+        epochs = np.arange(1, line.accuracy.shape[1] + 1)
+        axes.plot(
+            epochs,
+            line.accuracy.mean(axis=0),
+            linewidth=1.3,
+            markersize=3.5,
+            markevery=-(-len(epochs) // 5),
+            label=NORMS[norm] if norm else "unperturbed",
+            **look,
+        )
+        low, high = line.accuracy.min(axis=0), line.accuracy.max(axis=0)
+        axes.fill_between(epochs, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    for norm, some in panel.released.items():
+        for one in some:
+            _released(axes, norm, one)
+    if not panel.lines:
+        axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+
+
+def _released(axes: Axes, norm: str, one: Released) -> None:
+    """A mark just outside the right edge."""
+    look: dict[str, Any] = {"linestyle": "", "markersize": 4.5}
+    look["fillstyle"] = "full" if one.epoch == "best" else "none"
+    where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "clip_on": False}
+    colour, marker = LOOKS[norm]["color"], LOOKS[norm]["marker"]
+    axes.plot(1.04, one.accuracy, color=colour, marker=marker, **look, **where)
+    name = "released, best epoch" if one.epoch == "best" else "released"
+    axes.plot([], [], color="black", marker="o", label=name, **look)
+
+
+def _about(scenario: str, panel: Panel) -> str:
+    """The scenario, how many samples, how many seeds."""
+    shown = [line.setting for line in panel.lines.values()]
+    if not shown:
+        return TITLES[scenario]
+    counts = _ends({one.samples for one in shown})
+    seeds = _ends({len(one.cells) for one in shown})
+    return f"{TITLES[scenario]}\n{counts} samples, {seeds} seed{'' if seeds == '1' else 's'}"
+
+
+def _ends(values: set[int]) -> str:
+    return "–".join(f"{value:,}" for value in sorted({min(values), max(values)}))
+
+
+def save(cells: Iterable[LearnCell], dataset: str, folder: Path) -> list[Path]:
+    """Draw a data set into `folder`; returns the paths of the PNG and the PDF."""
+    figure = draw(compute(cells, dataset), dataset)
+    paths = style.save(figure, folder / f"perturbation_curves_{dataset}")
+    plt.close(figure)
+    return paths
+
+
+if __name__ == "__main__":
+    from figures import registry  # which imports this module
+
+    registry.main("perturbation_curves")
