@@ -33,6 +33,7 @@ class Scale(NamedTuple):
     depth: int = 0  # of a WideResNet
     width: int = 0
     rate: float = 0.0  # of every training; 0: the released one of its scenario and norm
+    batch: int = 128
 
 
 SCALES = {
@@ -43,10 +44,10 @@ SCALES = {
         "embedded": Scale(1_000, 200, 20_000, 300),
     },
     "cpu": {
-        "mnist": Scale(30_000, 20, 60_000, 10, steps=20, width=8),
-        "fashion-mnist": Scale(30_000, 20, 60_000, 10, steps=20, width=8),
-        "cifar-10": Scale(10_000, 20, 10_000, 20, steps=20, depth=16, width=1),
-        "embedded": Scale(1_000, 30, 2_000, 15, steps=20, width=4),
+        "mnist": Scale(20_000, 12, 60_000, 6, steps=20, width=8, rate=0.01, batch=32),
+        "fashion-mnist": Scale(20_000, 12, 60_000, 6, steps=20, width=8, rate=0.01, batch=32),
+        "cifar-10": Scale(10_000, 20, 10_000, 20, 20, depth=16, width=1, rate=0.02, batch=32),
+        "embedded": Scale(1_000, 30, 2_000, 15, steps=20, width=4, rate=0.01, batch=32),
     },
 }
 """paper: the released numbers (of embedded, which was not released, those of Fashion-MNIST, with as
@@ -191,7 +192,7 @@ class LearnConfig(PerturbConfig):
     """the first so many samples of the set; 0, or as many as there are: all"""
     rate: float | None = None
     """learning rate, cut to a tenth after more than ten epochs in a row without a lower loss"""
-    batch: int = 128
+    batch: int | None = None
     """samples a step"""
     augment: bool | None = None
     """crop and mirror at random; default: for cifar-10"""
@@ -200,6 +201,7 @@ class LearnConfig(PerturbConfig):
         super().__post_init__()
         scale = self.scale
         epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
+        self._default("batch", scale.batch)
         resolve(self, Preset(epochs, scale.rate or self._released_rate, scale.depth, scale.width))
 
     @property

@@ -77,7 +77,7 @@ def _training(config: Training, count: int, held: int) -> Estimate:
     one, epochs = _cost(config), config.epochs or 0
     step = count * _operations(one, 3) + TEST_IMAGES[config.dataset] * _operations(one, 1)
     weights = 4.0 * sum(np.prod(spec.shape) for spec in classify.network(config).arrays().values())
-    memory = 4.0 * config.batch * one.numbers + 6 * weights + held * _images(config.dataset)
+    memory = 4.0 * (config.batch or 0) * one.numbers + 6 * weights + held * _images(config.dataset)
     return Estimate(epochs * step, memory, weights)
 
 

@@ -78,7 +78,7 @@ def fit(
     """The network called `name`, trained on checked images as the config says."""
     made = network(config)
     initial = initial_weights(made, stream(config.seed, f"{name}/weights"), config.dtype)
-    how = Sgd(cast(float, config.rate), config.batch, augment=bool(config.augment))
+    how = Sgd(cast(float, config.rate), cast(int, config.batch), augment=bool(config.augment))
     learnt = train(
         made,
         {name: asarray(values, xp) for name, values in initial.items()},
