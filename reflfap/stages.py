@@ -107,14 +107,21 @@ def perturbed_set(config: PerturbConfig, place: Place, force: bool = False) -> P
     """
     against = clean_classifier(config, place)
     path = place.complete(config, partial(_perturbed, config, place, against), force)
-    with store.open_result(path) as made, store.open_result(against) as result:
-        weights = runs.classifier_weights(result, config.dtype)
-        if made.attributes["classifier_sha256"] != _digest(weights):
-            raise StoreError(
-                f"{path}: expected a set made against the classifier {against.parent.name} as it "
-                "is now, got one of other weights; make it again with `reflfap run perturb --force`"
-            )
+    _check_classifier(path, against, config)
     return path
+
+
+def _check_classifier(path: Path, against: Path, config: PerturbConfig) -> None:
+    """StoreError unless the result of a later stage goes back to the classifier as it is now."""
+    with store.open_result(against) as result:
+        present = _digest(runs.classifier_weights(result, config.dtype))
+    with store.open_result(path) as made:
+        if made.attributes.get("classifier_sha256") != present:
+            raise StoreError(
+                f"{path}: expected it to go back to the classifier {against.parent.name} as it is "
+                "now, got one of other weights; make it again with "
+                f"`reflfap run {config.experiment} --force`"
+            )
 
 
 def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Monitor) -> Computed:
@@ -226,9 +233,15 @@ def read_set(result: store.Result) -> Images:
 
 
 def learnt(config: LearnConfig, place: Place, force: bool = False) -> Path:
-    """The result of the network that learns the set of a config, after the stages before."""
+    """The result of the network that learns the set of a config, after the stages before.
+
+    One that is there learned the present set, or StoreError is raised.
+    Checked by test_stages.py::test_what_learned_another_set_is_refused.
+    """
     made = perturbed_set(config.perturbed, place)
-    return place.complete(config, partial(_learnt, config, place, made), force)
+    path = place.complete(config, partial(_learnt, config, place, made), force)
+    _check_classifier(path, clean_classifier(config, place), config)
+    return path
 
 
 def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> Computed:
@@ -236,6 +249,7 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
     test, digest = runs.test_set(config, place.data_dir)
     with store.open_result(made) as result:
         images, about_set = read_set(result), result.metrics
+        against = str(result.attributes["classifier_sha256"])
         standard, eta = (
             result.array(f"gradients/{name}", (classes, int(np.prod(shape))))
             for name in ("standard", "perturbation")
@@ -258,5 +272,10 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
         "confusion": store.Dataset(counts, "class, taken for", "test images"),
         "gradients/adversarial": store.Dataset(gradients, "class, input", "margin per pixel unit"),
     }
-    about = {**describe(place.xp), "dtype": config.dtype, "data_sha256": digest}
-    return Computed(metrics, datasets, about | {"workers": place.workers, "set": made.parent.name})
+    about: dict[str, str | int] = {
+        **describe(place.xp),
+        "dtype": config.dtype,
+        "data_sha256": digest,
+    }
+    about |= {"workers": place.workers, "set": made.parent.name, "classifier_sha256": against}
+    return Computed(metrics, datasets, about)
