@@ -391,11 +391,11 @@ def test_a_set_is_read_as_it_was_made(place, scenario):
 
 
 def test_the_classifier_shapes_its_own_network(tmp_path):
-    """A classifier wider than the set's preset is attacked as it is."""
-    wide = ClassifyConfig(epochs=1, subset=20, batch=20, width=2)
+    """A classifier of another kind than the preset's is attacked as it is."""
+    wide = ClassifyConfig(epochs=1, subset=20, batch=10, network="wideresnet")
     place = stages.Place(tmp_path, quiet=True)
     place.complete(wide, lambda monitor: runs.classified(wide, None, np, monitor, 1), False)
-    path = stages.perturbed_set(set_config(classifier=identity(wide)), place)
+    path = stages.perturbed_set(set_config(classifier=identity(wide), n_adv=5), place)
     assert statuses(tmp_path) == {"classify": "complete", "perturb": "complete"}
     with store.open_result(path) as result:
         assert result.metrics["loss_perturbed"] < result.metrics["loss_source"]
