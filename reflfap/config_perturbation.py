@@ -112,6 +112,9 @@ class PerturbConfig:
         if self.norm == "l0" and not epsilon.is_integer():
             remedy = "give the number of inputs that may change"
             refuse("epsilon", "a whole number for l0", epsilon, remedy)
+        inputs = math.prod(DATA_SETS[self.dataset].shape)
+        if self.norm == "l0" and epsilon > inputs:
+            refuse("epsilon", f"at most the {inputs} inputs of an image", epsilon, "change fewer")
         self._set("epsilon", epsilon)
         self._default("variant", VARIANTS[self.norm][0])
         checks.choice("variant", cast(str, self.variant), VARIANTS[self.norm])

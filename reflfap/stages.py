@@ -5,7 +5,7 @@ resumable: the set is made in blocks, which are kept one by one until the set is
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,18 +102,26 @@ def perturbed_set(config: PerturbConfig, place: Place, force: bool = False) -> P
     """The result that holds the perturbed set of a config, after the stage before.
 
     A set that is there was made against the present classifier, or StoreError is raised.
-    Checked by test_stages.py::test_a_set_of_another_classifier_is_refused and
-    ::test_an_interrupted_set_resumes.
+    Checked by test_stages.py::test_a_set_of_another_classifier_is_refused,
+    ::test_a_set_in_another_precision_than_its_classifier and ::test_an_interrupted_set_resumes.
     """
     against = clean_classifier(config, place)
     path = place.complete(config, partial(_perturbed, config, place, against), force)
-    with store.open_result(path) as made, store.open_result(against) as result:
-        if made.attributes["classifier_sha256"] != _digest(runs.classifier_weights(result)):
-            raise StoreError(
-                f"{path}: expected a set made against the classifier {against.parent.name} as it "
-                "is now, got one of other weights; make it again with `reflfap run perturb --force`"
-            )
+    _check_classifier(path, against, config)
     return path
+
+
+def _check_classifier(path: Path, against: Path, config: PerturbConfig) -> None:
+    """StoreError unless the result of a later stage goes back to the classifier as it is now."""
+    with store.open_result(against) as result:
+        present = _digest(runs.classifier_weights(result, config.dtype))
+    with store.open_result(path) as made:
+        if made.attributes.get("classifier_sha256") != present:
+            raise StoreError(
+                f"{path}: expected it to go back to the classifier {against.parent.name} as it is "
+                "now, got one of other weights; make it again with "
+                f"`reflfap run {config.experiment} --force`"
+            )
 
 
 def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Monitor) -> Computed:
@@ -130,8 +138,10 @@ def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Moni
     def make(number: int) -> Block:
         return learning.perturb(config, margin, source, number, place.xp, place.workers, monitor)
 
-    _make_blocks(source, make, monitor)
-    blocks = partial(_blocks, source, monitor)
+    digest = _digest(weights)
+    names = [f"{digest[:16]}-{number:06d}" for number in range(source.blocks)]
+    _make_blocks(source, names, make, monitor)
+    blocks = partial(_blocks, names, monitor)
     found = learning.summary(config, source, blocks())
     probe = _probe(test, config.dtype)
     gradients = bridge.mean_gradients(margin, probe, len(found.success), place.xp)
@@ -152,7 +162,7 @@ def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Moni
         "dtype": config.dtype,
         "data_sha256": digests,
     }
-    about |= {"classifier_sha256": _digest(weights), "workers": place.workers}
+    about |= {"classifier_sha256": digest, "workers": place.workers}
     return Computed(metrics, datasets, about)
 
 
@@ -161,8 +171,13 @@ def _probe(test: Images, dtype: str) -> HostArray:
     return np.asarray(classifier.pixels(some.reshape(len(some), -1), np, dtype))
 
 
-def _make_blocks(source: Source, make: Callable[[int], Block], monitor: Monitor) -> None:
-    names = [_name(number) for number in range(source.blocks)]
+def _make_blocks(
+    source: Source, names: Sequence[str], make: Callable[[int], Block], monitor: Monitor
+) -> None:
+    """Their names tell the classifier: blocks made against an earlier one do not count.
+
+    Checked by test_stages.py::test_blocks_of_another_classifier_are_made_again.
+    """
     there = {name for name in names if monitor.held(name) is not None}
     done = sum(len(source.target[source.rows(n)]) for n, name in enumerate(names) if name in there)
     monitor.begin("perturb", len(source.target), "sample", done)
@@ -172,17 +187,13 @@ def _make_blocks(source: Source, make: Callable[[int], Block], monitor: Monitor)
     monitor.end()
 
 
-def _blocks(source: Source, monitor: Monitor) -> Iterator[Block]:
+def _blocks(names: Sequence[str], monitor: Monitor) -> Iterator[Block]:
     """The blocks of the set, as they were kept."""
-    for number in range(source.blocks):
-        kept = monitor.held(_name(number))
+    for name in names:
+        kept = monitor.held(name)
         if kept is None:
-            raise DamagedFileError(f"block {number} of the set is gone; run the same command again")
+            raise DamagedFileError(f"block {name} of the set is gone; run the same command again")
         yield Block(**kept)
-
-
-def _name(number: int) -> str:
-    return f"block-{number:06d}"
 
 
 def _set_datasets(
@@ -222,9 +233,15 @@ def read_set(result: store.Result) -> Images:
 
 
 def learnt(config: LearnConfig, place: Place, force: bool = False) -> Path:
-    """The result of the network that learns the set of a config, after the stages before."""
+    """The result of the network that learns the set of a config, after the stages before.
+
+    One that is there learned the present set, or StoreError is raised.
+    Checked by test_stages.py::test_what_learned_another_set_is_refused.
+    """
     made = perturbed_set(config.perturbed, place)
-    return place.complete(config, partial(_learnt, config, place, made), force)
+    path = place.complete(config, partial(_learnt, config, place, made), force)
+    _check_classifier(path, clean_classifier(config, place), config)
+    return path
 
 
 def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> Computed:
@@ -232,6 +249,7 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
     test, digest = runs.test_set(config, place.data_dir)
     with store.open_result(made) as result:
         images, about_set = read_set(result), result.metrics
+        against = str(result.attributes["classifier_sha256"])
         standard, eta = (
             result.array(f"gradients/{name}", (classes, int(np.prod(shape))))
             for name in ("standard", "perturbation")
@@ -254,5 +272,10 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
         "confusion": store.Dataset(counts, "class, taken for", "test images"),
         "gradients/adversarial": store.Dataset(gradients, "class, input", "margin per pixel unit"),
     }
-    about = {**describe(place.xp), "dtype": config.dtype, "data_sha256": digest}
-    return Computed(metrics, datasets, about | {"workers": place.workers, "set": made.parent.name})
+    about: dict[str, str | int] = {
+        **describe(place.xp),
+        "dtype": config.dtype,
+        "data_sha256": digest,
+    }
+    about |= {"workers": place.workers, "set": made.parent.name, "classifier_sha256": against}
+    return Computed(metrics, datasets, about)

@@ -208,12 +208,14 @@ class Result:
 
         For sets that memory may not hold. The array stays good when the file is closed, and, where
         a new file replaces this one, shows the old one.
-        Checked by test_store.py::test_mapped_arrays.
+        Checked by test_store.py::test_mapped_arrays and ::test_what_cannot_be_mapped_is_refused.
         """
         dataset = fitting(self._file, name, self.path, shape, _AGAIN)
-        if dataset.id.get_offset() is None:
-            raise DamagedFileError(f"{self.path}: expected {name} in one block; {_AGAIN}")
         where, kind = dataset.id.get_offset(), dataset.dtype
+        if where is None or not dataset.id.get_type().equal(h5py.h5t.py_create(kind)):
+            raise DamagedFileError(
+                f"{self.path}: expected {name} in one block, as floats that NumPy knows; {_AGAIN}"
+            )
         return np.memmap(self.path, kind, mode="r", offset=where, shape=dataset.shape)
 
 

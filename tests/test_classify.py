@@ -171,9 +171,32 @@ def test_configs():
     assert run_id(canonical_json(same)) == run_id(canonical_json(paper))
 
 
+def test_widths():
+    """Of a convnet 0 and 16 are both the released network, and the default of every preset; another
+    width is another run, of a network with so many channels."""
+    for preset in PRESETS:
+        for dataset in ("mnist", "fashion-mnist", "embedded"):
+            default = ClassifyConfig(dataset=dataset, preset=preset)
+            for width in (0, 16):
+                same = replace(default, width=width)
+                assert run_id(canonical_json(same)) == run_id(canonical_json(default))
+    narrow = ClassifyConfig(width=4)
+    assert run_id(canonical_json(narrow)) != run_id(canonical_json(ClassifyConfig()))
+    assert from_json(canonical_json(narrow)) == narrow
+    for config, channels in ((ClassifyConfig(), 16), (narrow, 4)):
+        shapes = {name: spec.shape for name, spec in classify.network(config).arrays().items()}
+        assert shapes["conv1.weight"] == (3, 3, 1, channels)
+        assert shapes["linear.weight"] == (16 * channels, 10)
+    colours = ClassifyConfig(dataset="cifar-10", network="convnet")
+    assert colours.width == 0
+    assert classify.network(colours).arrays()["conv1.weight"].shape == (3, 3, 3, 16)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
+        ({"width": -1}, "width"),
+        ({"width": 2.5}, "width"),
         ({"dataset": "imagenet"}, "dataset"),
         ({"network": "resnet"}, "network"),
         ({"preset": "gpu"}, "preset"),

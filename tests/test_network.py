@@ -39,6 +39,7 @@ DRAW = Draw(0, "test", 0, 0)
 NETWORKS = {
     # small images, whose sides differ: the least that convnet takes, and one not all even
     "convnet": (convnet(*ONE), (3, 1, 13, 11)),
+    "narrow convnet": (convnet(*ONE, width=3), (3, 1, 13, 11)),
     "wideresnet": (wideresnet(10, 1, *THREE), (3, 3, 6, 8)),
 }
 BATCHES = pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
@@ -319,6 +320,28 @@ def test_sizes_of_the_papers_networks():
     y, cache = network.forward(weights, np.zeros((2, 3, 32, 32), np.float32), Pass())
     assert cache[-2] == (8, 8)
     assert y.shape == (2, 10)
+
+
+@pytest.mark.parametrize(("channels", "width"), [(1, 1), (1, 3), (3, 16), (1, 20)])
+def test_widths_of_convnet(channels, width):
+    """Channels of the five convolutions: width, 8, 8, 16 and 16 times it, whatever the image's."""
+    moments = (0.5,) * channels, (0.2,) * channels
+    shapes = {"conv1": (channels, width), "conv2": (width, 8 * width)}
+    shapes |= {"conv3": (8 * width, 8 * width), "conv4": (8 * width, 16 * width)}
+    shapes["conv5"] = (16 * width, 16 * width)
+    expected = {"linear.weight": (16 * width, 10), "linear.bias": (10,)}
+    for name, (inputs, outputs) in shapes.items():
+        expected |= {f"{name}.weight": (3, 3, inputs, outputs), f"{name}.bias": (outputs,)}
+    network = convnet(*moments, channels, width=width)
+    assert {name: spec.shape for name, spec in network.arrays().items()} == expected
+
+
+def test_the_released_convnet_has_16_channels():
+    """And 128, 256: of width 16, the default, the shapes are those of a state of the released."""
+    released = convnet(*ONE).arrays()
+    assert convnet(*ONE, width=16).arrays() == released
+    assert released["conv2.weight"].shape == (3, 3, 16, 128)
+    assert released["conv5.weight"].shape == (3, 3, 256, 256)
 
 
 @pytest.mark.parametrize("depth", [0, 4, 9, 11, 15, 27, 10.0])

@@ -11,7 +11,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -385,6 +385,155 @@ def test_wrong_shapes_and_types_are_refused(tmp_path, values):
         pytest.raises(DamagedFileError, match=f"expected {W} to hold floats in shape"),
     ):
         result.array(W, (6, 20))
+
+
+@pytest.mark.parametrize("stored", ["i2", "i8", "u4", "f8", "?"])
+def test_whole_numbers(tmp_path, stored):
+    """Kind "i" is for signed whole numbers of any size alone; floats are no whole numbers, nor the
+    other way round."""
+    values = np.array([3, 0, 1]).astype(stored)
+    path = write(tmp_path, values=values)
+    with store.open_result(path) as result:
+        if stored.startswith("i"):
+            found = result.array(W, (-1,), "i")
+            assert found.dtype == stored
+            assert np.array_equal(found, values)
+            with pytest.raises(DamagedFileError, match="to hold floats"):
+                result.array(W, (-1,))
+            return
+        with pytest.raises(DamagedFileError, match=f"expected {W} to hold whole numbers in shape"):
+            result.array(W, (-1,), "i")
+
+
+def written_in_pieces(out: Path, pieces: Iterable[np.ndarray], shape: tuple[int, ...]) -> Path:
+    """A result whose one array comes as pieces, floats of 4 bytes."""
+    folder = store.folder_for(out, "artificial", TEXT)
+    array = store.Dataset(store.Pieces(shape, "f4", pieces), "hidden unit, input", "1")
+    return store.write(folder, TEXT, ATTRIBUTES, {}, {W: array})
+
+
+@given(cuts=st.lists(st.integers(0, 9), max_size=4), drawn=st.booleans())
+def test_pieces_are_one_array(tmp_path, cuts, drawn):
+    """However it is cut, empty pieces and generators included; in one block, with its names."""
+    values = weights(3, rows=9).astype("f4")
+    pieces = np.split(values, sorted(cuts))
+    path = written_in_pieces(tmp_path, iter(pieces) if drawn else pieces, values.shape)
+    with store.open_result(path) as result:
+        assert np.array_equal(result.array(W, (-1, 20)), values)
+        assert np.array_equal(result.mapped(W, (9, 20)), values)
+    with h5py.File(path) as file:
+        assert file[W].dtype == np.float32
+        assert dict(file[W].attrs) == {"shape_names": "hidden unit, input", "units": "1"}
+
+
+@pytest.mark.parametrize("rows", [(), (3,), (3, 5), (9, 1), (3, 7), (3, 6, 3)])
+def test_pieces_of_another_number_of_rows_are_refused(tmp_path, rows):
+    """Too few and too many: an error, no file, and the older one is as it was."""
+    older = write(tmp_path)
+    before = older.read_bytes()
+    pieces = [weights(number, rows=count).astype("f4") for number, count in enumerate(rows)]
+    with pytest.raises((ValueError, TypeError)):
+        written_in_pieces(tmp_path, pieces, (9, 20))
+    assert older.read_bytes() == before
+    assert listing(older.parent) == [store.RESULT]
+
+
+def test_pieces_that_fail_leave_nothing(tmp_path):
+    """What they are made of may be gone half way."""
+
+    def failing() -> Iterator[np.ndarray]:
+        yield weights(0).astype("f4")
+        raise DamagedFileError("gone")
+
+    with pytest.raises(DamagedFileError, match="gone"):
+        written_in_pieces(tmp_path, failing(), (12, 20))
+    assert not list(tmp_path.rglob("result.h5"))
+    assert not list(tmp_path.rglob(".part-*"))
+
+
+@given(values=FLOATS)
+def test_mapped_arrays(tmp_path, values):
+    """Those that are read, without being read; they stay when the file is closed, and show the old
+    one where a new one takes its place."""
+    path = write(tmp_path, values=values)
+    with store.open_result(path) as result:
+        found = result.mapped(W, (-1,) * values.ndim)
+        assert np.array_equal(found, result.array(W, values.shape), equal_nan=True)
+    assert isinstance(found, np.memmap)
+    assert (found.dtype, found.shape) == (values.dtype, values.shape)
+    assert not found.flags.writeable
+    write(tmp_path, values=np.ones((2, 2)))
+    assert np.array_equal(found, values, equal_nan=True)
+    with store.open_result(path) as result:
+        assert np.array_equal(result.mapped(W, (2, 2)), np.ones((2, 2)))
+
+
+def brain_float() -> Any:
+    """Floats of two bytes with the range of those of four, which NumPy has not."""
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_fields(15, 7, 8, 0, 7)
+    kind.set_size(2)
+    kind.set_ebias(127)
+    return kind
+
+
+def compact(file: Any, values: np.ndarray) -> None:
+    """The numbers lie in the dataset's header."""
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    how.set_layout(h5py.h5d.COMPACT)
+    kind, space = h5py.h5t.IEEE_F64LE, h5py.h5s.create_simple(values.shape)
+    made = h5py.h5d.create(file["networks/standard"].id, b"W", kind, space, how)
+    made.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+
+
+def foreign_floats(file: Any, values: np.ndarray) -> None:
+    space = h5py.h5s.create_simple(values.shape)
+    made = h5py.h5d.create(file["networks/standard"].id, b"W", brain_float(), space)
+    made.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+
+
+UNMAPPABLE = {
+    "chunks": lambda file, values: file.create_dataset(W, data=values, chunks=(2, 20)),
+    "compressed": lambda file, values: file.create_dataset(W, data=values, compression="gzip"),
+    "compact": compact,
+    "foreign floats": foreign_floats,
+    "whole numbers": lambda file, values: file.create_dataset(W, data=values.astype("i8")),
+    "complex numbers": lambda file, values: file.create_dataset(W, data=values.astype("c8")),
+    "another shape": lambda file, values: file.create_dataset(W, data=values.T),
+}
+
+
+@pytest.mark.parametrize("what", UNMAPPABLE)
+def test_what_cannot_be_mapped_is_refused(tmp_path, what):
+    """Rows that do not lie one after another in the file, or are no floats of NumPy's."""
+    path = write(tmp_path)
+
+    def change(file: Any) -> None:
+        del file[W]
+        UNMAPPABLE[what](file, weights(0))
+
+    rewrite(path, change)
+    with store.open_result(path) as result, pytest.raises(DamagedFileError, match=W):
+        result.mapped(W, (6, 20))
+
+
+def test_floats_of_the_other_byte_order_are_mapped(tmp_path):
+    path = write(tmp_path, values=weights(0).astype(">f4"))
+    with store.open_result(path) as result:
+        assert np.array_equal(result.mapped(W, (6, 20)), weights(0).astype("f4"))
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_no_link_is_mapped(tmp_path, link):
+    path = write(tmp_path)
+
+    def change(file: Any) -> None:
+        del file[W]
+        link(file, W, tmp_path / "outside")
+
+    rewrite(path, change)
+    with store.open_result(path) as result, pytest.raises(DamagedFileError, match="file itself"):
+        result.mapped(W, (6, 20))
 
 
 @pytest.mark.parametrize("name", ["networks/noise/W", "networks", "metrics"])

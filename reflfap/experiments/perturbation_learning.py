@@ -103,7 +103,8 @@ def perturb(
 ) -> Block:
     """One block of the set, attacked as the config says; the monitor hears of chunks.
 
-    A block is rounded to float32 and then clipped to the released range [0, 1], as it is stored.
+    The attack stays in the released range [0, 1], in which rounding to float32, as a set is stored,
+    leaves it.
     Peak memory: the block a few times, and a chunk's activations a worker.
     Checked by test_perturbation_learning.py::test_constraints_hold_as_stored.
     """
@@ -113,7 +114,7 @@ def perturb(
         margin,
         asarray(x.astype(config.dtype), xp),
         asarray(target, xp),
-        attack_norm(config),
+        attack_norm(config) if config.size else attacks.L2(0.0),  # there is no L0 of no pixel
         steps=config.steps,
         low=0.0,
         high=1.0,
