@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reflfap.checkpoints import Checkpoints
 from reflfap.monitor import Monitor
-from reflfap.store import Checkpoints
 
 
 def say(message: str) -> None:

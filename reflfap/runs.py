@@ -16,6 +16,7 @@ from data_loaders.images import load
 from data_loaders.registry import place
 from reflfap import store
 from reflfap.backend import HostArray, Namespace
+from reflfap.checkpoints import Checkpoints
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, canonical_json, identity
 from reflfap.config_classify import ClassifyConfig
 from reflfap.configs import Config
@@ -72,13 +73,13 @@ def complete(
     """The result file of a config: the complete one with all that is `needed`, or a new one.
 
     One process at a time works on a run: `on_wait(its id)` is called when that is another one, and
-    may raise instead of waiting. `pace` is that of `store.Checkpoints`.
+    may raise instead of waiting. `pace` is that of `Checkpoints`.
     Checked by test_cli.py::test_two_processes_share_a_run.
     """
     text = canonical_json(config)
     folder = store.folder_for(out, config.experiment, text)
     with lock(folder / store.LOCK, on_wait or _say_waiting):
-        path, checkpoints = folder / store.RESULT, store.Checkpoints(folder, *pace)
+        path, checkpoints = folder / store.RESULT, Checkpoints(folder, *pace)
         if force or not reusable(path, needed):
             if force:
                 checkpoints.clear()

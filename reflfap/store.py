@@ -7,8 +7,6 @@ a result is, and what a stranger's file may not do.
 
 import contextlib
 import math
-import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +15,15 @@ from typing import Any, NamedTuple, TypeVar
 import h5py
 import numpy as np
 
-from reflfap.backend import HostArray, to_host
+from reflfap import checkpoints
+from reflfap.backend import HostArray
 from reflfap.config import run_id
 from reflfap.configs import Config, from_json
-from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError, refuse
+from reflfap.errors import DamagedFileError, InputError, ReflfapError, refuse
 from reflfap.files import (
     fitting,
     is_locked,
     member,
-    plain_dataset,
     read_sealed,
     verify_seal,
     write_sealed,
@@ -35,7 +33,6 @@ from reflfap.files import (
 SCHEMA_VERSION = 1
 RESULT = "result.h5"
 LOCK = "lock"
-CHECKPOINTS = "checkpoints"
 FAILURE = "failed.txt"
 ROOT_ATTRIBUTES = {
     "schema_version": int,
@@ -237,7 +234,7 @@ def list_results(out: Path) -> Iterator[Summary]:
             status = "running"
         elif (folder / FAILURE).exists():
             status = f"failed: {failure(folder)}"
-        elif (folder / CHECKPOINTS).is_dir() or (folder / LOCK).exists():
+        elif (folder / checkpoints.FOLDER).is_dir() or (folder / LOCK).exists():
             status = "interrupted"
         else:
             continue
@@ -289,49 +286,6 @@ def failure(folder: Path) -> str:
 def forget_failure(folder: Path) -> None:
     """The run in `folder` has succeeded."""
     (folder / FAILURE).unlink(missing_ok=True)
-
-
-class Checkpoints:
-    """States of a run under way, one sealed file a stage, in the run's folder."""
-
-    def __init__(self, folder: Path, every: float = 60.0, least: float = 5.0) -> None:
-        self.folder = folder / CHECKPOINTS
-        self.every = every
-        self.least = least
-        self.last = time.monotonic()
-
-    def due(self) -> bool:
-        """Whether `every` seconds have passed since the last state was kept."""
-        return time.monotonic() - self.last >= self.every
-
-    def keep(self, stage: str, state: Mapping[str, Any], at_once: bool = False) -> Path:
-        """Write the state, unless the last one is less than `least` seconds old; its file."""
-        path = self.folder / f"{stage}.h5"
-        if time.monotonic() - self.last < self.least and not at_once:
-            return path
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with write_sealed(path) as file:
-            for name, values in state.items():
-                file.create_dataset(name, data=to_host(values))
-        self.last = time.monotonic()
-        return path
-
-    def restore(self, stage: str) -> dict[str, Any] | None:
-        """The last state of `stage`, or None; a damaged one is as good as none."""
-        path = self.folder / f"{stage}.h5"
-        if not path.exists():
-            return None
-        try:
-            with read_sealed(path) as file:
-                return {name: plain_dataset(file, name, path)[...] for name in file}
-        except StoreError:
-            return None
-
-    def clear(self) -> None:
-        """Remove all states, and what killed writers left in the run's folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        for leftover in self.folder.parent.glob(".part-*"):
-            leftover.unlink(missing_ok=True)
 
 
 def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:

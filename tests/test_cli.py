@@ -21,7 +21,8 @@ import pytest
 from test_files import exit_code, fork, kill, wait_until
 
 import reflfap
-from reflfap import cli, progress, store
+from reflfap import cli, progress, runs, store
+from reflfap.checkpoints import Checkpoints
 from reflfap.config import ArtificialConfig, canonical_json, run_id
 from reflfap.errors import DeviceMemoryError
 from reflfap.experiments import artificial
@@ -163,7 +164,7 @@ def plant_a_checkpoint(out: Path) -> None:
     folder = store.folder_for(out, "artificial", canonical_json(config))
     C = np.ones((6, 5), dtype=np.float32)
     state = {"C": C, "U": C, "loss": np.array([3.0, 2.0, 1.0])}
-    store.Checkpoints(folder).keep("standard", state, at_once=True)
+    Checkpoints(folder).keep("standard", state, at_once=True)
 
 
 def test_force_starts_from_the_beginning(tmp_path, reflfap_cli):
@@ -401,7 +402,7 @@ def folder_of(out: Path) -> Path:
 
 def kept_within_a_stage(out: Path) -> bool:
     """Whether LONG left a state of an unfinished training."""
-    checkpoints = store.Checkpoints(folder_of(out))
+    checkpoints = Checkpoints(folder_of(out))
     kept = [checkpoints.restore(stage) or {} for stage in ("standard", "noise", "adversarial")]
     return any(0 < len(state.get("loss", ())) < LONG_CONFIG.epochs for state in kept)
 
@@ -439,7 +440,7 @@ def test_an_interrupted_run_resumes(tmp_path, reflfap_cli, undisturbed, number):
 
 def test_a_second_signal_ends_at_once(tmp_path):
     def work() -> None:
-        with progress.RunMonitor(store.Checkpoints(tmp_path)):
+        with progress.RunMonitor(Checkpoints(tmp_path)):
             os.kill(os.getpid(), signal.SIGINT)
             (tmp_path / "still running").touch()
             os.kill(os.getpid(), signal.SIGTERM)
@@ -471,7 +472,7 @@ def start(out: Path, log: Path, every: float = 60.0) -> int:
     """The id of a child that does LONG, a checkpoint `every` seconds, and prints to files."""
 
     def work() -> int:
-        store.Checkpoints = partial(store.Checkpoints, every=every, least=0.0)
+        runs.Checkpoints = partial(runs.Checkpoints, every=every, least=0.0)
         with open(f"{log}.out", "w") as sys.stdout, open(f"{log}.err", "w") as sys.stderr:
             return call(*LONG, "--out", out, "--json")
 

@@ -26,6 +26,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from test_files import exit_code, fork, hold, kill, listing
 
 from reflfap import backend, cli, provenance, store
+from reflfap.checkpoints import FOLDER, Checkpoints
 from reflfap.config import ArtificialConfig, canonical_json, run_id
 from reflfap.errors import DamagedFileError, InputError, StoreError
 from reflfap.files import lock, write_sealed
@@ -551,7 +552,7 @@ def write_run(out: Path, seed: int) -> None:
     values = weights(seed, rows=2000)  # 320 kB, so that most kills land inside a write
     folder = store.folder_for(out, "artificial", config_of(seed))
     with lock(folder / store.LOCK, lambda holder: None):
-        checkpoints = store.Checkpoints(folder, least=0.0)
+        checkpoints = Checkpoints(folder, least=0.0)
         checkpoints.keep("standard", {"W": values})
         write(out, config_of(seed), values)
         checkpoints.clear()
@@ -566,7 +567,7 @@ def check_runs(out: Path, seeds: range) -> list[str]:
         if run.status == "complete":
             with store.open_result(run.path) as result:
                 np.testing.assert_array_equal(result.array(W, (2000, 20)), values)
-        state = store.Checkpoints(run.path.parent).restore("standard")
+        state = Checkpoints(run.path.parent).restore("standard")
         assert state is None or np.array_equal(state["W"], values)
         statuses.append(run.status)
     return statuses
@@ -600,7 +601,7 @@ def test_list_tells_complete_from_interrupted(tmp_path):
     kept, begun, running = (
         store.folder_for(tmp_path, "artificial", config_of(seed)) for seed in (2, 3, 4)
     )
-    store.Checkpoints(kept, least=0.0).keep("standard", {"W": weights(0)})
+    Checkpoints(kept, least=0.0).keep("standard", {"W": weights(0)})
     with lock(begun / store.LOCK, lambda holder: None):
         pass
     store.folder_for(tmp_path, "artificial", config_of(5))  # empty: nothing was begun
@@ -661,11 +662,11 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 @contextlib.contextmanager
 def checkpoint(folder: Path) -> Iterator[Path]:
     """The file of a state that was kept and can be restored."""
-    store.Checkpoints(folder, least=0.0).keep("standard", {"C": weights(0)})
-    (path,) = (folder / store.CHECKPOINTS).iterdir()
-    assert store.Checkpoints(folder).restore("standard") is not None
+    Checkpoints(folder, least=0.0).keep("standard", {"C": weights(0)})
+    (path,) = (folder / FOLDER).iterdir()
+    assert Checkpoints(folder).restore("standard") is not None
     yield path
-    assert store.Checkpoints(folder).restore("standard") is None
+    assert Checkpoints(folder).restore("standard") is None
 
 
 @given(
@@ -678,11 +679,11 @@ def checkpoint(folder: Path) -> Iterator[Path]:
     )
 )
 def test_checkpoints_restore_what_was_kept(tmp_path, values):
-    checkpoints = store.Checkpoints(tmp_path, least=0.0)
+    checkpoints = Checkpoints(tmp_path, least=0.0)
     checkpoints.clear()
     assert checkpoints.restore("attack") is None
     checkpoints.keep("attack", values)
-    restored = store.Checkpoints(tmp_path).restore("attack")
+    restored = Checkpoints(tmp_path).restore("attack")
     assert restored is not None
     assert restored.keys() == values.keys()
     for name, kept in values.items():
@@ -692,7 +693,7 @@ def test_checkpoints_restore_what_was_kept(tmp_path, values):
 
 
 def test_checkpoints_keep_the_last_state_of_every_stage(tmp_path):
-    checkpoints = store.Checkpoints(tmp_path, least=0.0)
+    checkpoints = Checkpoints(tmp_path, least=0.0)
     for value in (1.0, 2.0):
         checkpoints.keep("standard", {"loss": np.array([value])})
     checkpoints.keep("noise", {"loss": np.array([3.0])})
@@ -704,7 +705,7 @@ def test_checkpoints_keep_the_last_state_of_every_stage(tmp_path):
 
 def test_cleared_checkpoints_leave_the_result_alone(tmp_path):
     path = write(tmp_path)
-    checkpoints = store.Checkpoints(path.parent, least=0.0)
+    checkpoints = Checkpoints(path.parent, least=0.0)
     checkpoints.keep("standard", {"C": weights(0)})
     (path.parent / ".part-killed").touch()
     checkpoints.clear()
@@ -714,9 +715,9 @@ def test_cleared_checkpoints_leave_the_result_alone(tmp_path):
 
 def test_checkpoints_are_neither_too_many_nor_too_few(tmp_path):
     state = {"C": weights(0)}
-    assert store.Checkpoints(tmp_path, every=0.0).due()
-    assert not store.Checkpoints(tmp_path, every=1000.0).due()
-    seldom = store.Checkpoints(tmp_path, every=0.0, least=1000.0)
+    assert Checkpoints(tmp_path, every=0.0).due()
+    assert not Checkpoints(tmp_path, every=1000.0).due()
+    seldom = Checkpoints(tmp_path, every=0.0, least=1000.0)
     seldom.keep("standard", state)
     assert seldom.restore("standard") is None
     seldom.keep("standard", state, at_once=True)
@@ -738,7 +739,7 @@ def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path):
 
 def test_a_full_disk_during_a_checkpoint_keeps_the_last(tmp_path):
     def work() -> int:
-        checkpoints = store.Checkpoints(tmp_path, least=0.0)
+        checkpoints = Checkpoints(tmp_path, least=0.0)
         checkpoints.keep("standard", {"C": weights(0)})
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
@@ -748,9 +749,9 @@ def test_a_full_disk_during_a_checkpoint_keeps_the_last(tmp_path):
         return 0
 
     assert exit_code(fork(work)) == 7
-    restored = store.Checkpoints(tmp_path).restore("standard")
+    restored = Checkpoints(tmp_path).restore("standard")
     np.testing.assert_array_equal(restored["C"], weights(0))
-    assert listing(tmp_path / store.CHECKPOINTS) == ["standard.h5"]
+    assert listing(tmp_path / FOLDER) == ["standard.h5"]
 
 
 def test_metrics_need_not_be_finite_to_be_shown(tmp_path):

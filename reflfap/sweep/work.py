@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from reflfap import runs, stages, store
 from reflfap.attacks import Perturbed
 from reflfap.backend import namespace_for, on_host
+from reflfap.checkpoints import Checkpoints
 from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, identity
 from reflfap.experiments import artificial, images
 from reflfap.experiments.cell import Cell, Given
@@ -65,7 +66,7 @@ def work(task: Task, place: Place) -> Outcome:
 
 
 def _network(task: Task, place: Place) -> Outcome:
-    checkpoints = store.Checkpoints(parts.path_of(place.out, task.key).with_suffix(""), *PACE)
+    checkpoints = Checkpoints(parts.path_of(place.out, task.key).with_suffix(""), *PACE)
     try:
         with RunMonitor(checkpoints, quiet=True) as monitor:
             _obtain(task, place, monitor)
