@@ -224,8 +224,8 @@ def test_list_show_and_verify(tmp_path, reflfap_cli):
         assert shown["attributes"]["backend"] == "numpy"
     lines = reflfap_cli("show", found, "--out", tmp_path).out
     assert re.search(r"^backend +numpy$", lines, re.MULTILINE)
-    for runs in ((), (found,), (report["path"],)):
-        said = reflfap_cli("verify", *runs, "--out", tmp_path)
+    for names in ((), (found,), (report["path"],)):
+        said = reflfap_cli("verify", *names, "--out", tmp_path)
         assert said.code == 0
         arrays = 3 + 9 + 2 + 6  # W, traces, x and y, the plane
         assert said.out == f"good     {report['path']}  ({arrays} arrays)\n"
