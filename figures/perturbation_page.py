@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from data_loaders.registry import DATA_SETS
 from figures import learning_curves, noise_samples
 from figures.perturbation import LearnCell, Setting, attacks_its_own, network_name, settings
+from figures.perturbation_bridge import TwoClasses
 from figures.perturbation_released import comparable
 from figures.sweeps import NORMS
 from reflfap.backend import HostArray
@@ -49,16 +50,29 @@ HEADS = (
     *("scenario", "norm", "eps", "released", "best epoch", "last epoch", "seeds", "preset"),
     *("samples", "epochs", "network", "rate", "attack steps", "success"),
 )
+TWO_HEADS = (
+    *("data", "classes", "scenario", "norm", "eps", "N", "N_adv", "accuracy"),
+    *BRIDGE.values(),
+)
 
 
-def section(cells: Sequence[LearnCell], pictures: str, reading: str) -> str:
-    """The text; `pictures` is the path from the page to the rendered pictures."""
+def section(
+    cells: Sequence[LearnCell],
+    pictures: str,
+    reading: str,
+    two_classes: Sequence[TwoClasses] = (),
+) -> str:
+    """The text; `pictures` is the path from the page to the rendered pictures, `two_classes` cells
+    of E3 to compare with."""
     parts = ["# Learning from perturbations with deep networks", _origin(cells), reading.strip()]
     parts.append(LEGEND)
     for dataset in DATA_SETS:
         some = [cell for cell in cells if cell.config.dataset == dataset]
         if some:
             parts += _of_dataset(some, dataset, pictures)
+    if two_classes:
+        parts.append("## The theory's own network: the same bridge for two classes (E3)")
+        parts.append("\n".join(_table(TWO_HEADS, map(_of_two, two_classes))))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -181,6 +195,18 @@ def _bridge(setting: Setting) -> list[str]:
         for name in BRIDGE
     ]
     return [*_name(config), f"{setting.samples:,}", network_name(config), *numbers]
+
+
+def _of_two(cell: TwoClasses) -> list[str]:
+    """A row of the last table; accuracy on clean test images, of which chance is 0.5."""
+    config, metrics = cell
+    return [
+        learning_curves.TITLES[config.dataset],
+        " and ".join(config.classes),
+        *(config.scenario, NORMS[config.norm], f"{config.size:g}"),
+        *(f"{config.n:,}", f"{config.n_adv:,}"),
+        *(f"{metrics[name]:.3f}" for name in ("acc_adversarial_test", *BRIDGE)),
+    ]
 
 
 def _mean(values: HostArray) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from figures import accuracy_curves, perturbation, perturbation_page, style
+from figures import accuracy_curves, perturbation, perturbation_bridge, perturbation_page, style
 from figures.accuracy_curves import Curves, Match, Panel, differences, matches
 from figures.prediction import Released, reference_folder, released_points
 from figures.sweeps import DATA, NORMS, PAIRS, Cell, known_cells
@@ -180,7 +180,8 @@ def write(results: Path, file: Path, reference: Path | None = None) -> None:
     text = page(cells, released_points(reference), pictures, reading)
     if learnt := perturbation.known_cells(results):
         beside = style.reading_beside(file.with_name("perturbation.md"))
-        text += "\n" + perturbation_page.section(learnt, pictures, beside)
+        two_classes = list(perturbation_bridge.whole_runs(results))
+        text += "\n" + perturbation_page.section(learnt, pictures, beside, two_classes)
     write_text(file, text)
 
 

@@ -12,6 +12,7 @@ from perturbed_results import config, tables_of
 from figures import (
     noise_samples,
     perturbation,
+    perturbation_bridge,
     perturbation_confusion,
     perturbation_curves,
     perturbation_gallery,
@@ -20,8 +21,10 @@ from figures import (
     results_page,
 )
 from reflfap import runs
+from reflfap.config import ImagesConfig
 from reflfap.config_perturbation import SCENARIOS, LearnConfig, PerturbConfig
 from reflfap.errors import InputError
+from reflfap.experiments import images
 from reflfap.experiments import perturbation_learning as learning
 
 
@@ -245,3 +248,27 @@ def test_pictures_of_what_is_there(results, tmp_path):
             assert all(path.stat().st_size > 1000 for path in one.paths)
     assert "run learn --dataset mnist" in found["perturbation_curves_mnist"].missing
     assert "--scenario noise" in found["perturbation_gallery_embedded_noise"].missing
+
+
+def test_the_theorys_own_network(tmp_path):
+    """(P1) the longer a network trains, the more of a perturbation is a combination of its training
+    samples, the rest being what is left of the initial weights; gradients look like it."""
+    short = ImagesConfig(hidden=20, n=60, n_adv=200, epochs=10, centre=True)
+    data = runs.two_classes(short, None)
+
+    def computed(cell):
+        found = images.run(cell, data)
+        about = runs.about(np, cell, data)
+        return runs.Computed(found.metrics, runs.whole_datasets(cell, found), about)
+
+    for one in (short, replace(short, epochs=10**8)):
+        runs.complete(one, tmp_path, lambda _, one=one: computed(one), quiet=True)
+    two = list(perturbation_bridge.whole_runs(tmp_path))
+    early, late = (cell.metrics for cell in sorted(two, key=lambda cell: cell.config.epochs))
+    assert early["span_random"] == late["span_random"] <= 60 / 784
+    assert early["span_random"] < early["span"] < late["span"] < 1
+    assert late["span"] > 0.9
+    for name in ("cosine_standard", "cosine_adversarial", "cosine_gradients"):
+        assert 0.5 < late[name] <= 1
+    text = perturbation_page.section([], "pictures", "", two)
+    assert text.count("| the embedded set | 1 and 8 | noise |") == 2
