@@ -1,4 +1,4 @@
-"""Learning curves of a clean classifier: loss, and error on training and test images, by epoch.
+"""Learning curves of a deep network: loss, and error on its training and test images, by epoch.
 
 python -m figures.learning_curves RESULT.h5 [FOLDER]
 """
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from figures import style
 from reflfap.backend import HostArray
 from reflfap.config_classify import ClassifyConfig
+from reflfap.config_perturbation import LearnConfig
 from reflfap.store import Result, open_result
 from reflfap.training.minibatch import Curves
 
@@ -27,15 +28,18 @@ TRAIN = style.NETWORKS["standard"] | {"linewidth": 1.0, "marker": "s", "markersi
 
 
 def compute(result: Result) -> Curves:
-    """The curves that a result holds."""
-    return Curves(*(result.array(f"traces/standard/{name}", (-1,)) for name in Curves._fields))
+    """The curves that the result of a classifier, or of what learned a perturbed set, holds."""
+    name = "adversarial" if isinstance(result.config, LearnConfig) else "standard"
+    return Curves(*(result.array(f"traces/{name}/{one}", (-1,)) for one in Curves._fields))
 
 
-def title(config: ClassifyConfig) -> str:
+def title(config: ClassifyConfig | LearnConfig) -> str:
     """What was trained on what."""
     net = f"WideResNet-{config.depth}-{config.width}"
-    images = f"{config.subset:,} images" if config.subset else "all images"
     network = net if config.network == "wideresnet" else "ConvNet"
+    images = f"{config.subset:,} images" if config.subset else "all images"
+    if isinstance(config, LearnConfig):
+        images = f"perturbed ({config.scenario}, {config.norm})"
     return f"{network}, {TITLES[config.dataset]}, {images}"
 
 
@@ -72,7 +76,10 @@ def draw(curves: Curves, heading: str) -> Figure:
 
 def of(result: Result) -> Figure:
     """The figure of a result."""
-    return draw(compute(result), title(result.config_of(ClassifyConfig)))
+    config = result.config
+    if not isinstance(config, LearnConfig):
+        config = result.config_of(ClassifyConfig)
+    return draw(compute(result), title(config))
 
 
 def save(result: Result, folder: Path) -> list[Path]:

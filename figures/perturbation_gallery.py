@@ -87,10 +87,10 @@ def choose(sets: Iterable[PerturbedSet], dataset: str, scenario: str) -> dict[st
     return {norm: found[seed][norm] for norm in NORMS if norm in found[seed]}
 
 
-def compute(sets: dict[str, PerturbedSet]) -> Samples:
+def compute(sets: dict[str, PerturbedSet], data_dir: Path | None = None) -> Samples:
     """The first samples of sets that share their sources; InputError if they do not."""
     config = next(iter(sets.values())).config
-    train, _, digests = runs.whole_set(config, None)
+    train, _, digests = runs.whole_set(config, data_dir)
     source = learning.source(config, train)
     count = min(SHOWN, *(one.config.samples for one in sets.values()))
     perturbed = {}
@@ -165,6 +165,14 @@ def save(sets: Iterable[PerturbedSet], dataset: str, scenario: str, folder: Path
     """Draw a data set and scenario into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(choose(sets, dataset, scenario)))
     paths = style.save(figure, folder / f"perturbation_gallery_{dataset}_{scenario}")
+    plt.close(figure)
+    return paths
+
+
+def save_one(config: PerturbConfig, path: Path, data_dir: Path | None) -> list[Path]:
+    """Draw one set into the folder of its result."""
+    figure = draw(compute({config.norm: PerturbedSet(config, path)}, data_dir))
+    paths = style.save(figure, path.parent / "gallery")
     plt.close(figure)
     return paths
 

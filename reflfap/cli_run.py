@@ -131,7 +131,7 @@ class StageOptions(RunOptions):
     data_dir: Path | None = None
     """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
     figure: bool = False
-    """draw a picture next to the result, as PNG and PDF"""
+    """draw a picture next to the result, as PNG and PDF: samples of a set, learning curves"""
     device: str = "cpu"
     """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
 
@@ -150,8 +150,13 @@ def run_perturb(
     keep_freed_memory()
     _say_estimates(config, options)
     path = stages.perturbed_set(config, options.place, options.force)
+    pictures = []
+    if options.figure:
+        from figures import perturbation_gallery  # matplotlib is slow to import
+
+        pictures = perturbation_gallery.save_one(config, path, options.data_dir)
     with store.open_result(path) as result:
-        report(result, [], options.json)
+        report(result, pictures, options.json)
 
 
 def run_learn(
@@ -163,7 +168,12 @@ def run_learn(
     _say_estimates(config, options)
     path = stages.learnt(config, options.place, options.force)
     with store.open_result(path) as result:
-        report(result, [], options.json)
+        pictures = []
+        if options.figure:
+            from figures import learning_curves  # matplotlib is slow to import
+
+            pictures = learning_curves.save(result, path.parent)
+        report(result, pictures, options.json)
 
 
 def _say_estimates(config: PerturbConfig, options: StageOptions) -> None:

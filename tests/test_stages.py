@@ -554,3 +554,15 @@ def test_a_set_in_another_precision_than_its_classifier(place):
     before = path.stat().st_mtime_ns
     assert stages.perturbed_set(config, place) == path
     assert path.stat().st_mtime_ns == before
+
+
+def test_figures_on_request(place, capsys):
+    """Samples of a set, and the curves of what learned it, drawn beside their results."""
+    some = ("--classifier", identity(CLASSIFIER), "--n-adv", "20", "--attack-steps", "1")
+    brief = ("--epochs", "1", "--batch", "10", "--width", "1")
+    for stage, rest, name in (("perturb", (), "gallery"), ("learn", brief, "learning_curves")):
+        command = ("run", stage, *some, *rest, "--out", str(place.out), "--figure")
+        assert cli.main(list(command)) == 0
+        assert f"/{name}.png" in capsys.readouterr().out
+        (picture,) = place.out.glob(f"{stage}/*/{name}.png")
+        assert picture.stat().st_size > 1000
