@@ -91,7 +91,7 @@ def run_images(
     def compute(monitor: Monitor) -> Computed:
         cell = images.run(config, data(), xp, monitor)
         datasets = runs.whole_datasets(config, cell)
-        return Computed(cell.metrics, datasets, runs.about(xp, config, data()))
+        return Computed(cell.metrics, datasets, runs.about(xp, config, data().sha256))
 
     path = _run(config, options, compute, runs.WHOLE)
     with store.open_result(path) as result:

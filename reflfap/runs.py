@@ -44,6 +44,13 @@ WHOLE = ("networks/standard/W",)
 """What tells a run that kept everything from a cell of a sweep."""
 
 
+class OfADtype(Protocol):
+    """A config that says in which precision it computes."""
+
+    @property
+    def dtype(self) -> str: ...
+
+
 class OfADataSet(Protocol):
     """A config that names a data set."""
 
@@ -112,12 +119,10 @@ def reusable(path: Path, needed: Sequence[str] = ()) -> bool:
         return False
 
 
-def about(
-    xp: Namespace, config: CellConfig, data: images.Images | None = None
-) -> dict[str, str | int]:
-    """The root attributes that say where the numbers of a cell come from."""
+def about(xp: Namespace, config: OfADtype, sha256: str = "") -> dict[str, str | int]:
+    """The root attributes that say where the numbers of a run come from."""
     found = {**describe(xp), "dtype": config.dtype}
-    return found if data is None else found | {"data_sha256": data.sha256}
+    return found | {"data_sha256": sha256} if sha256 else found
 
 
 def two_classes(config: ImagesConfig, folder: Path | None) -> images.Images:
@@ -196,8 +201,8 @@ def classified(
     except NonFiniteBatchError as error:
         where = monitor.rescue("not-finite", error.kept)
         raise NonFiniteError(f"{error}; what it had is in {where}") from error
-    about = {**describe(xp), "dtype": config.dtype, "data_sha256": digests, "workers": workers}
-    return Computed(found.metrics, network_datasets("standard", found), about)
+    origin = about(xp, config, digests) | {"workers": workers}
+    return Computed(found.metrics, network_datasets("standard", found), origin)
 
 
 def network_datasets(network: str, found: classify.Classified) -> dict[str, store.Dataset]:

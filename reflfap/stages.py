@@ -27,7 +27,6 @@ from reflfap.experiments import bridge, classify
 from reflfap.experiments import perturbation_learning as learning
 from reflfap.experiments.perturbation_learning import Block, Source
 from reflfap.monitor import Monitor
-from reflfap.provenance import describe
 from reflfap.runs import Computed
 
 PROBE = 500
@@ -80,9 +79,9 @@ def clean_classifier(config: PerturbConfig, place: Place) -> Path:
     Checked by test_stages.py::test_a_missing_classifier and ::test_a_classifier_of_other_images.
     """
     usual = config.usual_classifier
-    path = place.out / usual.experiment / str(config.classifier) / store.RESULT
     if config.classifier == identity(usual):
         return make(usual, place)
+    path = place.out / usual.experiment / str(config.classifier) / store.RESULT
     if not path.exists():
         remedy = f"train it with `reflfap run classify --dataset {config.dataset}`, or leave it out"
         refuse("classifier", f"a complete run {path.parent}", "none", remedy)
@@ -157,11 +156,7 @@ def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Moni
         "gradients/standard": store.Dataset(gradients, "class, input", "margin per pixel unit"),
         "gradients/perturbation": store.Dataset(found.eta.mean, "target, input", "pixel units"),
     }
-    about: dict[str, str | int] = {
-        **describe(place.xp),
-        "dtype": config.dtype,
-        "data_sha256": digests,
-    }
+    about = runs.about(place.xp, config, digests)
     about |= {"classifier_sha256": digest, "workers": place.workers}
     return Computed(metrics, datasets, about)
 
@@ -272,10 +267,6 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
         "confusion": store.Dataset(counts, "class, taken for", "test images"),
         "gradients/adversarial": store.Dataset(gradients, "class, input", "margin per pixel unit"),
     }
-    about: dict[str, str | int] = {
-        **describe(place.xp),
-        "dtype": config.dtype,
-        "data_sha256": digest,
-    }
+    about = runs.about(place.xp, config, digest)
     about |= {"workers": place.workers, "set": made.parent.name, "classifier_sha256": against}
     return Computed(metrics, datasets, about)

@@ -258,7 +258,7 @@ def test_the_theorys_own_network(tmp_path):
 
     def computed(cell):
         found = images.run(cell, data)
-        about = runs.about(np, cell, data)
+        about = runs.about(np, cell, data.sha256)
         return runs.Computed(found.metrics, runs.whole_datasets(cell, found), about)
 
     for one in (short, replace(short, epochs=10**8)):

@@ -129,7 +129,7 @@ def _cell(
     xp = namespace_for(place.device)
     if isinstance(config, ImagesConfig):
         data = runs.two_classes(config, place.data_dir)
-        return images.run(config, data, xp, monitor, given), runs.about(xp, config, data)
+        return images.run(config, data, xp, monitor, given), runs.about(xp, config, data.sha256)
     if isinstance(config, ArtificialConfig):
         return artificial.run(config, xp, monitor, given=given), runs.about(xp, config)
     raise TypeError(type(config))
