@@ -31,6 +31,7 @@ class DataSet(NamedTuple):
     licence: str
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]  # channels, height, width
+    sizes: tuple[int, int]  # images of train, and of test
     files: tuple[File, ...]
     contents: tuple[str, str]  # SHA-256 of all of train, and of test, unpacked and joined
     mirrors: tuple[str, ...]
@@ -54,6 +55,7 @@ DATA_SETS = {
         licence="CC BY-SA 3.0",
         class_names=tuple("0123456789"),
         shape=(1, 28, 28),
+        sizes=(60_000, 10_000),
         files=_idx_files(
             (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
             (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
@@ -75,6 +77,7 @@ DATA_SETS = {
         licence="MIT",
         class_names=FASHION_NAMES,
         shape=(1, 28, 28),
+        sizes=(60_000, 10_000),
         files=_idx_files(
             (26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
             (29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
@@ -98,6 +101,7 @@ DATA_SETS = {
             *("dog", "frog", "horse", "ship", "truck"),
         ),
         shape=(3, 32, 32),
+        sizes=(50_000, 10_000),
         files=(
             File(
                 "cifar-10-binary.tar.gz",
@@ -116,6 +120,7 @@ DATA_SETS = {
         licence="MIT",
         class_names=FASHION_NAMES,
         shape=(1, 28, 28),
+        sizes=(1_000, 200),
         files=_idx_files(
             (437574, "0ed8174c042f7b706ac8d09654923d3f6432b626530cc39a4b5a3bc8801201de"),
             (524, "d815bb6fedcd85af80b98a029740c33a0507bba5af312f82613ba5d9fe2c2154"),

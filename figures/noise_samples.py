@@ -24,12 +24,14 @@ from figures.perturbation import (
     LOOKS,
     LearnCell,
     Setting,
+    is_released_attack,
     of_dataset,
     settings,
     title,
 )
 from figures.perturbation_released import Released, released
 from figures.sweeps import NORMS
+from reflfap.checks import MOST_ROWS
 from reflfap.config import canonical_json
 from reflfap.config_perturbation import SIZES, LearnConfig
 from reflfap.errors import refuse
@@ -69,15 +71,15 @@ def _series(cells: Iterable[LearnCell], norm: str) -> tuple[Setting, ...]:
     A subset of a set is what the set would be with so many samples.
     """
     found: dict[LearnConfig, dict[int, Setting]] = {}
-    for one in settings(cells):
+    for one in sorted(settings(cells), key=lambda one: one.config.samples):
         config = one.config
         if (config.scenario, config.norm) == ("noise", norm) and config.size:
-            found.setdefault(replace(config, subset=0, n_adv=1), {})[one.samples] = one
+            found.setdefault(replace(config, subset=0, n_adv=MOST_ROWS), {})[one.samples] = one
     if not found:
         return ()
 
     def rank(config: LearnConfig) -> tuple[Any, ...]:
-        usual = not _size_differs(config), config.preset == "paper"
+        usual = not _size_differs(config), is_released_attack(config), config.preset == "paper"
         return len(found[config]), *usual, config.epochs, canonical_json(config)
 
     return tuple(one for _, one in sorted(found[max(found, key=rank)].items()))

@@ -21,8 +21,8 @@ import numpy as np
 from figures import learning_curves
 from figures.sweeps import NORMS
 from reflfap.backend import HostArray
-from reflfap.config import canonical_json, identity
-from reflfap.config_perturbation import SCENARIOS, SIZES, LearnConfig
+from reflfap.config import VARIANTS, canonical_json, identity
+from reflfap.config_perturbation import SCENARIOS, SIZES, LearnConfig, PerturbConfig
 from reflfap.errors import DamagedFileError, refuse
 from reflfap.files import write_text
 from reflfap.store import list_results, open_result
@@ -88,7 +88,7 @@ class Setting(NamedTuple):
 
 def samples(config: LearnConfig) -> int:
     """How many samples a network of the config learns."""
-    return min(config.subset or config.samples, config.samples)
+    return config.subset or config.samples
 
 
 def network_name(config: LearnConfig) -> str:
@@ -198,6 +198,11 @@ def attacks_its_own(config: LearnConfig) -> bool:
     return config.classifier == identity(config.usual_classifier)
 
 
+def is_released_attack(config: PerturbConfig) -> bool:
+    """Whether the attack is the variant of the released code."""
+    return config.variant == VARIANTS[config.norm][0]
+
+
 def foremost(cells: Iterable[LearnCell], scenario: str, norm: str | None) -> Setting | None:
     """The setting that a picture shows of a scenario and norm, or, for None, of its controls.
 
@@ -206,9 +211,9 @@ def foremost(cells: Iterable[LearnCell], scenario: str, norm: str | None) -> Set
 
     def rank(setting: Setting) -> tuple[Any, ...]:
         config = setting.config
-        usual = config.size == SIZES[config.dataset][config.norm]
+        usual = config.size == SIZES[config.dataset][config.norm], is_released_attack(config)
         scale = setting.samples, config.epochs, len(setting.cells), canonical_json(config)
-        return usual, config.preset == "paper", *scale
+        return *usual, config.preset == "paper", *scale
 
     of_scenario = settings(cell for cell in cells if cell.config.scenario == scenario)
     some = [one for one in of_scenario if (one.config.norm if one.config.size else None) == norm]

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from data_loaders.registry import DATA_SETS
 from figures import learning_curves, style
-from figures.perturbation import TITLES
+from figures.perturbation import TITLES, is_released_attack
 from figures.sweeps import NORMS
 from reflfap import runs
 from reflfap.backend import HostArray
@@ -73,7 +73,7 @@ def choose(sets: Iterable[PerturbedSet], dataset: str, scenario: str) -> dict[st
 
     def rank(one: PerturbedSet) -> tuple[Any, ...]:
         c = one.config
-        usual = c.size == SIZES[dataset][c.norm], c.preset == "paper"
+        usual = c.size == SIZES[dataset][c.norm], is_released_attack(c), c.preset == "paper"
         return *usual, c.steps, c.samples, canonical_json(c)
 
     found: dict[int, dict[str, PerturbedSet]] = {}

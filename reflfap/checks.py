@@ -12,6 +12,9 @@ import numpy as np
 from reflfap.backend import Array, Namespace, namespace
 from reflfap.errors import NonFiniteError, refuse
 
+MOST_ROWS = 10**7
+"""Of an array in a result file whose length its reader does not know before."""
+
 
 def whole_number(name: str, value: Any, least: int) -> int:
     """`value` as an int, at least `least`; floats and booleans are refused."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from data_loaders.registry import DATA_SETS
 from reflfap import checks
-from reflfap.config import LONGEST, RELEASED_STEPS, VARIANTS, identity
+from reflfap.config import RELEASED_STEPS, VARIANTS, identity
 from reflfap.config_classify import ClassifyConfig, Preset, resolve
 from reflfap.errors import refuse
 
@@ -32,7 +32,7 @@ class Scale(NamedTuple):
     steps: int = RELEASED_STEPS  # of an attack in L2 or Linf
     depth: int = 0  # of a WideResNet
     width: int = 0
-    rate: float = 0.0  # of every training; 0: the released one of its scenario and norm
+    rate: float = 0.0  # of learning; 0: the released one of its scenario and norm
     batch: int = 128
 
 
@@ -71,7 +71,7 @@ class PerturbConfig:
     """norm that limits a perturbation"""
     epsilon: float | None = None
     """size of a perturbation, in units of a pixel: l2, linf its norm; l0 the number of inputs that
-    may change; 0 leaves the samples as they are, for a control. Default: as released"""
+    may change; 0 leaves the samples as they are, for a control of any norm. Default: as released"""
     attack_steps: int | None = None
     """steps of the attack; l0 takes one step an input, and no other number"""
     variant: str | None = None
@@ -95,18 +95,27 @@ class PerturbConfig:
             checks.choice(name, getattr(self, name), known)
         self._set("seed", checks.whole_number("seed", self.seed, 0))
         self._resolve_attack()
-        count = self.scale.noise if self.scenario == "noise" else self.scale.natural
-        self._default("n_adv", count)
-        self._set("n_adv", checks.whole_number("n_adv", self.n_adv, 1))
-        if self.samples > LONGEST:
-            refuse("n_adv", f"at most {LONGEST}", self.n_adv, "no disk holds such a set")
+        self._resolve_samples()
         self._default("classifier", identity(self.usual_classifier))
         if not isinstance(self.classifier, str) or not self.classifier.isalnum():
             remedy = "`reflfap list` shows the run ids of classifiers"
             refuse("classifier", "a run id", repr(self.classifier), remedy)
 
+    def _resolve_samples(self) -> None:
+        """No more images than there are, so that equal sets have equal ids."""
+        noise, images = self.scenario == "noise", DATA_SETS[self.dataset].sizes[0]
+        self._default("n_adv", self.scale.noise if noise else self.scale.natural)
+        count = checks.whole_number("n_adv", self.n_adv, 1)
+        if count > checks.MOST_ROWS:
+            refuse("n_adv", f"at most {checks.MOST_ROWS}", count, "a result file holds no more")
+        self._set("n_adv", count if noise else min(count, images))
+
     def _resolve_attack(self) -> None:
-        """Replace None by the default it stands for, so that equal runs have equal ids."""
+        """Replace None by the default it stands for, so that equal runs have equal ids; a control
+        is the same whatever the norm."""
+        if self.epsilon == 0:
+            for name, value in (("norm", "l2"), ("variant", "released"), ("attack_steps", 0)):
+                self._set(name, value)
         self._default("epsilon", SIZES[self.dataset][self.norm])
         epsilon = checks.real_number("epsilon", self.epsilon, 0.0, math.inf, "[)") + 0.0
         if self.norm == "l0" and not epsilon.is_integer():
@@ -206,6 +215,11 @@ class LearnConfig(PerturbConfig):
         epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
         self._default("batch", scale.batch)
         resolve(self, Preset(epochs, scale.rate or self._released_rate, scale.depth, scale.width))
+        if self.subset >= self.samples:
+            self._set("subset", 0)
+        learned = self.subset or self.samples
+        if cast(int, self.batch) > learned:
+            refuse("batch", f"at most the {learned} samples", self.batch, "use a smaller batch")
 
     @property
     def _released_rate(self) -> float:

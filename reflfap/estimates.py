@@ -10,9 +10,8 @@ from reflfap.config_perturbation import LearnConfig, PerturbConfig
 from reflfap.configs import Config
 from reflfap.deep.cost import Cost, cost
 from reflfap.experiments import classify
-
-TRAIN_IMAGES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar-10": 50_000, "embedded": 1_000}
-TEST_IMAGES = {"mnist": 10_000, "fashion-mnist": 10_000, "cifar-10": 10_000, "embedded": 200}
+from reflfap.experiments.perturbation_learning import CHUNK
+from reflfap.host import blas_threads
 
 WINOGRAD = 0.2
 """Operations done for one that the definition of a layer counts: Winograd's algorithm saves the
@@ -20,8 +19,6 @@ rest. This and the next fitted to steps of ConvNet and WideResNet-16-1 (benchmar
 
 PASSES = 310
 """Cost of one number between layers, which is bound by memory, in operations."""
-
-CHUNK = 128  # images whose activations an attack holds: those of both workers
 
 
 class Estimate(NamedTuple):
@@ -45,13 +42,13 @@ def of(config: Config) -> Estimate:
 
 def classifying(config: ClassifyConfig) -> Estimate:
     """Training a clean classifier."""
-    return _training(config, min(config.subset or 10**12, TRAIN_IMAGES[config.dataset]), 1)
+    images = DATA_SETS[config.dataset].sizes[0]
+    return _training(config, min(config.subset or images, images), 1)
 
 
 def learning(config: LearnConfig) -> Estimate:
     """Training on a perturbed set, of which memory holds a batch."""
-    count = min(config.subset or 10**12, samples(config))
-    return _training(config, count, 0)
+    return _training(config, config.subset or config.samples, 0)
 
 
 def perturbing(config: PerturbConfig) -> Estimate:
@@ -60,22 +57,15 @@ def perturbing(config: PerturbConfig) -> Estimate:
     Checked by test_estimates.py::test_estimates_grow_with_the_work.
     """
     one = _cost(config.usual_classifier)
-    count, inputs = samples(config), int(np.prod(DATA_SETS[config.dataset].shape))
+    count, inputs = config.samples, int(np.prod(DATA_SETS[config.dataset].shape))
     disk = 4.0 * count * inputs
-    memory = 4.0 * CHUNK * one.numbers + _images(config.dataset) + 16.0 * inputs**2
+    memory = 4.0 * CHUNK * blas_threads() * one.numbers + _images(config.dataset) + 16.0 * inputs**2
     return Estimate((config.steps + 1) * count * _operations(one, 2), memory, 2 * disk)
-
-
-def samples(config: PerturbConfig) -> int:
-    """Of the set: no more images than there are."""
-    if config.scenario == "noise":
-        return config.samples
-    return min(config.samples, TRAIN_IMAGES[config.dataset])
 
 
 def _training(config: Training, count: int, held: int) -> Estimate:
     one, epochs = _cost(config), config.epochs or 0
-    step = count * _operations(one, 3) + TEST_IMAGES[config.dataset] * _operations(one, 1)
+    step = count * _operations(one, 3) + DATA_SETS[config.dataset].sizes[1] * _operations(one, 1)
     weights = 4.0 * sum(np.prod(spec.shape) for spec in classify.network(config).arrays().values())
     memory = 4.0 * (config.batch or 0) * one.numbers + 6 * weights + held * _images(config.dataset)
     return Estimate(epochs * step, memory, weights)
@@ -92,4 +82,5 @@ def _cost(config: Training) -> Cost:
 
 def _images(dataset: str) -> float:
     """Bytes of a data set in memory."""
-    return float(TRAIN_IMAGES[dataset] * np.prod(DATA_SETS[dataset].shape))
+    data = DATA_SETS[dataset]
+    return float(data.sizes[0] * np.prod(data.shape))

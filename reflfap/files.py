@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
+from reflfap.checks import MOST_ROWS
 from reflfap.errors import DamagedFileError, StoreError
 
 SEAL_BYTES = 512
@@ -75,7 +76,15 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def read_sealed(path: Path, remedy: str = AGAIN) -> Iterator[Any]:
-    """The sealed file at `path` as an h5py.File open for reading, its seal verified.
+    """The file of `open_sealed` alone."""
+    with open_sealed(path, remedy) as (file, _):
+        yield file
+
+
+@contextlib.contextmanager
+def open_sealed(path: Path, remedy: str = AGAIN) -> Iterator[tuple[Any, BinaryIO]]:
+    """The sealed file at `path` as an h5py.File open for reading, its seal verified, and the open
+    file below it: whatever is moved to `path` meanwhile, both are what was verified.
 
     Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file.
     Checked by test_files.py::test_every_flipped_bit_is_noticed and ::test_truncated_and_foreign.
@@ -96,7 +105,7 @@ def read_sealed(path: Path, remedy: str = AGAIN) -> Iterator[Any]:
                 f"{path}: not HDF5 behind its seal ({error}); {remedy}"
             ) from error
         with file:
-            yield file
+            yield file, raw
 
 
 def plain_dataset(file: Any, name: str, path: Path) -> Any:
@@ -117,7 +126,7 @@ def fitting(
     """
     dataset = plain_dataset(file, name, path)
     fits = len(dataset.shape) == len(shape) and all(
-        got == want if want >= 0 else got <= 10**7
+        got == want if want >= 0 else got <= MOST_ROWS
         for got, want in zip(dataset.shape, shape, strict=True)
     )
     if not fits or dataset.dtype.kind != kind:
@@ -158,6 +167,12 @@ def verify_seal(
             f"{path}: expected SHA-256 {words[1][:16].decode('ascii', 'replace')}..., got another: "
             f"the content was altered; {remedy}"
         )
+
+
+def seal_of(path: Path) -> str:
+    """The SHA-256 that a sealed file states of its content; `read_sealed` verifies it."""
+    with open(path, "rb") as raw:
+        return raw.read(SEAL_BYTES).split(b"\n")[1].decode("ascii", "replace")
 
 
 @contextlib.contextmanager

@@ -4,9 +4,10 @@ A run from the command line stores networks and perturbed samples whole; a cell 
 there are hundreds, stores what its figures need of them (`cell_datasets`).
 """
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -87,6 +88,7 @@ def complete(
     folder = store.folder_for(out, config.experiment, text)
     with lock(folder / store.LOCK, on_wait or _say_waiting):
         path, checkpoints = folder / store.RESULT, Checkpoints(folder, *pace)
+        interrupted = False
         if force or not reusable(path, needed):
             if force:
                 checkpoints.clear()
@@ -95,10 +97,13 @@ def complete(
                 found = compute(monitor)
                 attributes = {**found.about, "wall_seconds": time.perf_counter() - start}
                 store.write(folder, text, attributes, found.metrics, found.datasets)
+            interrupted = monitor.interrupted
         elif not quiet:
             say(f"complete result found, nothing to compute: {path}")
         store.forget_failure(folder)
         checkpoints.clear()  # also those of a run that was killed just after its result was there
+    if interrupted:  # too late for this run, but not for what comes after it
+        raise KeyboardInterrupt
     return path
 
 
@@ -196,13 +201,20 @@ def classified(
     Checked by test_classify.py::test_a_batch_that_fails_is_kept.
     """
     train, test, digests = whole_set(config, folder)
-    try:
+    with rescued(monitor):
         found = classify.run(config, train, test, xp, monitor, workers)
+    origin = about(xp, config, digests) | {"workers": workers}
+    return Computed(found.metrics, network_datasets("standard", found), origin)
+
+
+@contextlib.contextmanager
+def rescued(monitor: Monitor) -> Iterator[None]:
+    """Keep the batch that makes a training leave the finite numbers, and say where."""
+    try:
+        yield
     except NonFiniteBatchError as error:
         where = monitor.rescue("not-finite", error.kept)
         raise NonFiniteError(f"{error}; what it had is in {where}") from error
-    origin = about(xp, config, digests) | {"workers": workers}
-    return Computed(found.metrics, network_datasets("standard", found), origin)
 
 
 def network_datasets(network: str, found: classify.Classified) -> dict[str, store.Dataset]:

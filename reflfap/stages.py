@@ -6,6 +6,7 @@ resumable: the set is made in blocks, which are kept one by one until the set is
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,8 @@ from reflfap.errors import DamagedFileError, StoreError, refuse
 from reflfap.experiments import bridge, classify
 from reflfap.experiments import perturbation_learning as learning
 from reflfap.experiments.perturbation_learning import Block, Source
-from reflfap.monitor import Monitor
+from reflfap.files import seal_of
+from reflfap.monitor import Marked, Monitor
 from reflfap.runs import Computed
 
 PROBE = 500
@@ -118,9 +120,19 @@ def _check_classifier(path: Path, against: Path, config: PerturbConfig) -> None:
         if made.attributes.get("classifier_sha256") != present:
             raise StoreError(
                 f"{path}: expected it to go back to the classifier {against.parent.name} as it is "
-                "now, got one of other weights; make it again with "
-                f"`reflfap run {config.experiment} --force`"
+                f"now, got one of other weights; make it again with `{_command(config)} --force`"
             )
+
+
+def _command(config: PerturbConfig) -> str:
+    """The command line of a stage, with all that is no default of its kind."""
+    usual = type(config)()
+    words = ["reflfap", "run", config.experiment]
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if value != getattr(usual, one.name):
+            words += [f"--{one.name.replace('_', '-')}", str(value)]
+    return " ".join(words)
 
 
 def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Monitor) -> Computed:
@@ -138,7 +150,8 @@ def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Moni
         return learning.perturb(config, margin, source, number, place.xp, place.workers, monitor)
 
     digest = _digest(weights)
-    names = [f"{digest[:16]}-{number:06d}" for number in range(source.blocks)]
+    mark = hashlib.sha256(f"{digest} {digests} {learning.BLOCK}".encode()).hexdigest()[:16]
+    names = [f"{mark}-{number:06d}" for number in range(source.blocks)]
     _make_blocks(source, names, make, monitor)
     blocks = partial(_blocks, names, monitor)
     found = learning.summary(config, source, blocks())
@@ -151,7 +164,7 @@ def _perturbed(config: PerturbConfig, place: Place, against: Path, monitor: Moni
         "cosine_standard": float(similar.mean()),
         **bridge.spans(found.eta, train.x.reshape(len(train.x), -1)),
     }
-    datasets = _set_datasets(source, blocks, shape) | {
+    datasets = _set_datasets(source, blocks(), found.margins, shape) | {
         "metrics_by_class/attack_success": store.Dataset(found.success, "target", "fraction"),
         "gradients/standard": store.Dataset(gradients, "class, input", "margin per pixel unit"),
         "gradients/perturbation": store.Dataset(found.eta.mean, "target, input", "pixel units"),
@@ -169,7 +182,7 @@ def _probe(test: Images, dtype: str) -> HostArray:
 def _make_blocks(
     source: Source, names: Sequence[str], make: Callable[[int], Block], monitor: Monitor
 ) -> None:
-    """Their names tell the classifier: blocks made against an earlier one do not count.
+    """Their names tell classifier, data and size: blocks made of others do not count.
 
     Checked by test_stages.py::test_blocks_of_another_classifier_are_made_again.
     """
@@ -192,21 +205,19 @@ def _blocks(names: Sequence[str], monitor: Monitor) -> Iterator[Block]:
 
 
 def _set_datasets(
-    source: Source, blocks: Callable[[], Iterator[Block]], shape: tuple[int, int, int]
+    source: Source,
+    blocks: Iterator[Block],
+    margins: tuple[HostArray, HostArray],
+    shape: tuple[int, int, int],
 ) -> dict[str, store.Dataset]:
     """The set as a result holds it; images go from the blocks to the file one by one."""
-    count = len(source.target)
-
-    def part(name: str, rest: tuple[int, ...], dtype: str) -> store.Pieces:
-        pieces = (getattr(block, name).reshape(-1, *rest) for block in blocks())
-        return store.Pieces((count, *rest), dtype, pieces)
-
-    images = "sample, channel, row, column"
+    pieces = (block.x.reshape(-1, *shape) for block in blocks)
+    x = store.Pieces((len(source.target), *shape), "f4", pieces)
     return {
-        f"{SET}x": store.Dataset(part("x", shape, "f4"), images, "pixels on [0, 1]"),
+        f"{SET}x": store.Dataset(x, "sample, channel, row, column", "pixels on [0, 1]"),
         f"{SET}y": store.Dataset(source.target, "sample", "target class"),
-        f"{SET}margin_start": store.Dataset(part("margin_start", (), "f8"), "sample", "margin"),
-        f"{SET}margin": store.Dataset(part("margin", (), "f8"), "sample", "margin"),
+        f"{SET}margin_start": store.Dataset(margins[0], "sample", "margin"),
+        f"{SET}margin": store.Dataset(margins[1], "sample", "margin"),
         "data/source/y": store.Dataset(source.label, "sample", "class it shows, -1 none"),
     }
 
@@ -235,7 +246,7 @@ def learnt(config: LearnConfig, place: Place, force: bool = False) -> Path:
     """
     made = perturbed_set(config.perturbed, place)
     path = place.complete(config, partial(_learnt, config, place, made), force)
-    _check_classifier(path, clean_classifier(config, place), config)
+    _check_classifier(path, clean_classifier(config, place._replace(quiet=True)), config)
     return path
 
 
@@ -249,7 +260,11 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
             result.array(f"gradients/{name}", (classes, int(np.prod(shape))))
             for name in ("standard", "perturbation")
         )
-    found = learning.learn(config, images, test, place.xp, monitor, place.workers)
+    if config.subset:
+        images = Images(images.x[: config.subset], images.y[: config.subset])
+    marked = Marked(monitor, seal_of(made)[:16])
+    with runs.rescued(monitor):
+        found = learning.learn(config, images, test, place.xp, marked, place.workers)
     network = classify.network(config)
     weights = {name: asarray(values, place.xp) for name, values in found.weights.items()}
     margin = classifier.margin_function(network, weights, shape)
@@ -257,6 +272,7 @@ def _learnt(config: LearnConfig, place: Place, made: Path, monitor: Monitor) -> 
     gradients = bridge.mean_gradients(margin, probe, classes, place.xp)
     metrics = {
         **about_set,
+        "samples": float(len(images.y)),
         **found.metrics,
         "cosine_adversarial": float(bridge.cosines(gradients, eta).mean()),
         "cosine_gradients": float(bridge.cosines(gradients, standard).mean()),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import h5py
 import numpy as np
@@ -24,7 +24,7 @@ from reflfap.files import (
     fitting,
     is_locked,
     member,
-    read_sealed,
+    open_sealed,
     verify_seal,
     write_sealed,
     write_text,
@@ -145,7 +145,7 @@ def open_result(path: Path) -> Iterator["Result"]:
 
     Checked by test_store.py::test_altered_configs_are_refused and ::test_links_are_refused.
     """
-    with read_sealed(path) as file:
+    with open_sealed(path) as (file, raw):
         attributes = _attributes(file, path)
         if attributes.get("schema_version") != SCHEMA_VERSION:
             raise DamagedFileError(
@@ -164,14 +164,14 @@ def open_result(path: Path) -> Iterator["Result"]:
                     f"{path}: expected attribute {name} of type {kind.__name__}, got "
                     f"{attributes.get(name)!r}; remove it and run the experiment again"
                 )
-        yield Result(file, path, attributes)
+        yield Result(file, raw, path, attributes)
 
 
 class Result:
     """A verified result file: attributes, metrics, and arrays read on request."""
 
-    def __init__(self, file: Any, path: Path, attributes: dict[str, Any]) -> None:
-        self._file = file
+    def __init__(self, file: Any, raw: BinaryIO, path: Path, attributes: dict[str, Any]) -> None:
+        self._file, self._raw = file, raw
         self.path = path
         self.attributes = attributes
         self.metrics = _metrics(file, path)
@@ -213,7 +213,10 @@ class Result:
             raise DamagedFileError(
                 f"{self.path}: expected {name} in one block, as floats that NumPy knows; {_AGAIN}"
             )
-        return np.memmap(self.path, kind, mode="r", offset=where, shape=dataset.shape)
+        try:
+            return np.memmap(self._raw, kind, mode="r", offset=where, shape=dataset.shape)
+        except ValueError as error:  # beyond the end of the file
+            raise DamagedFileError(f"{self.path}: {name}: {error}; {_AGAIN}") from error
 
 
 def list_results(out: Path) -> Iterator[Summary]:

@@ -114,7 +114,7 @@ def arguments(draw, kind):
         "scenario": st.sampled_from(SCENARIOS),
         "epsilon": SIZES[norm],
         "variant": st.sampled_from(VARIANTS[norm]),
-        "n_adv": st.integers(1, 10**9),
+        "n_adv": st.integers(1000, 10**7),
         "seed": st.integers(0),
         "dtype": st.sampled_from(["float32", "float64"]),
     }
@@ -125,9 +125,9 @@ def arguments(draw, kind):
             "network": st.sampled_from(["convnet", "wideresnet"]),
             "width": st.integers(1, 99),
             "epochs": st.integers(1),
-            "subset": st.integers(0),
+            "subset": st.just(0) | st.integers(1000),
             "rate": st.floats(1e-9, 1e9),
-            "batch": st.integers(2),
+            "batch": st.integers(2, 1000),
             "augment": st.booleans(),
         }
     return {"norm": norm, "dataset": dataset, **draw(st.fixed_dictionaries({}, optional=fields))}
@@ -155,7 +155,11 @@ def test_equal_configs_have_equal_ids(kind, data, random):
         ({"epsilon": 0.0}, {"epsilon": -0.0}),
         ({"epsilon": 2}, {"epsilon": 2.0}),
         ({"norm": "l0", "epsilon": 7}, {"norm": "l0", "epsilon": 7.0, "attack_steps": 7}),
-        ({"epsilon": 0}, {"epsilon": 0, "attack_steps": 0}),
+        ({"epsilon": 0}, {"epsilon": 0, "attack_steps": 9}),
+        ({"epsilon": 0}, {"epsilon": 0, "norm": "linf", "variant": "sign"}),
+        ({"epsilon": 0}, {"epsilon": 0, "norm": "l0"}),
+        ({"n_adv": 1000}, {"n_adv": 5000}),  # there are no more images
+        ({"subset": 0, "n_adv": 700}, {"subset": 700, "n_adv": 700}),
         ({"width": 16}, {"width": 0}),
         ({"network": "wideresnet"}, {"network": "wideresnet", "depth": 10, "width": 1}),
     ],
@@ -213,15 +217,15 @@ def test_the_set_does_not_depend_on_the_training(data):
 
 TRAINING_DRAWN = {
     "epochs": st.integers(1),
-    "subset": st.integers(0),
+    "subset": st.just(0) | st.integers(1000),
     "rate": st.floats(1e-9, 1e9),
-    "batch": st.integers(2),
+    "batch": st.integers(2, 1000),
     "network": st.sampled_from(["convnet", "wideresnet"]),
     "augment": st.booleans(),
 }
 
 
-@given(st.integers(0, 784))
+@given(st.integers(1, 784))
 def test_l0_takes_one_step_an_input(count):
     config = PerturbConfig(norm="l0", epsilon=count)
     assert config.steps == config.pixels == count
@@ -232,10 +236,18 @@ def test_l0_takes_one_step_an_input(count):
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_control_takes_no_step(norm, scenario):
-    """Epsilon 0 is a size like others, of every norm."""
+    """Without a perturbation there is no norm to choose: one control for all."""
     config = PerturbConfig(norm=norm, epsilon=0, scenario=scenario)
     assert (config.size, config.steps) == (0, 0)
-    assert config != PerturbConfig(norm=norm, scenario=scenario)
+    assert config == PerturbConfig(epsilon=0, scenario=scenario)
+
+
+def test_batches_no_larger_than_the_samples():
+    """Refused before anything is made: of a subset, of the set, of the images there are."""
+    assert LearnConfig(n_adv=40, batch=40).batch == 40
+    for sizes in ({"n_adv": 40, "batch": 41}, {"subset": 40, "batch": 41}, {"batch": 1001}):
+        with pytest.raises(InputError, match=r"^batch: expected at most the \d+ samples"):
+            LearnConfig(**sizes)
 
 
 @given(st.sampled_from(NORMS), st.floats() | st.floats(-2, 900))

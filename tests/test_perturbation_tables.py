@@ -131,7 +131,7 @@ def test_the_foremost_setting():
     assert perturbation.foremost(cells, "natural-random", "l2").config == usual
     assert perturbation.foremost(cells, "natural-random", None).config == control
     assert perturbation.foremost(cells, "natural-deterministic", "l2") is None
-    paper = config(preset="paper", n_adv=100)
+    paper = config(preset="paper", n_adv=200)
     more = [*cells, perturbation.LearnCell(paper, {}, "x", None)]
     assert perturbation.foremost(more, "natural-random", "l2").config == paper
 

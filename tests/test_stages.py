@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -19,7 +20,7 @@ from reflfap.config import canonical_json, identity
 from reflfap.config_classify import ClassifyConfig, Preset
 from reflfap.config_perturbation import LearnConfig, PerturbConfig, Scale
 from reflfap.deep import classifier
-from reflfap.errors import DamagedFileError, InputError, StoreError
+from reflfap.errors import DamagedFileError, InputError, NonFiniteError, StoreError
 from reflfap.experiments import classify
 from reflfap.experiments import perturbation_learning as learning
 from reflfap.experiments.perturbation_learning import BLOCK
@@ -198,7 +199,7 @@ def test_what_learned_another_set_is_refused(place, tmp_path):
     path = stages.learnt(config, place)
     retrain(place)
     stages.perturbed_set(config.perturbed, place, force=True)
-    with pytest.raises(StoreError, match="learn --force"):
+    with pytest.raises(StoreError, match=r"`reflfap run learn .*--force`"):
         stages.learnt(config, place)
     assert stages.learnt(config, place, force=True) == path
     assert_same(path, stages.learnt(config, fresh(place, tmp_path)))
@@ -227,6 +228,45 @@ def interrupting(monkeypatch, stage, count):
 INTERRUPTED = {"standard": ("classify", 3), "perturb": ("perturb", 1), "adversarial": ("learn", 4)}
 
 
+def test_learning_of_an_earlier_set_is_not_resumed(place, tmp_path, monkeypatch, capsys):
+    """Interrupted, its set made again against another classifier: it starts anew."""
+    config = learn_config()
+    path = stages.perturbed_set(config.perturbed, place)
+    with monkeypatch.context() as patch:
+        interrupting(patch, "adversarial", 4)
+        with pytest.raises(KeyboardInterrupt):
+            stages.learnt(config, place)
+    retrain(place)
+    stages.perturbed_set(config.perturbed, place, force=True)
+    other = stages.Place(tmp_path / "fresh", quiet=True)
+    shutil.copytree(place.out / "classify", other.out / "classify")
+    shutil.copytree(path.parent, other.out / "perturb" / path.parent.name)
+    assert_same(stages.learnt(config, place), stages.learnt(config, other))
+
+
+def test_an_interruption_after_the_last_step(place, monkeypatch):
+    """Ctrl-C while a set is put together ends it, and no further stage begins."""
+    config, summary = learn_config(), learning.summary
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        return summary(*args)
+
+    monkeypatch.setattr(learning, "summary", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stages.learnt(config, place)
+    assert list(place.out.glob("perturb/*/result.h5"))
+    assert not list(place.out.glob("learn/*"))
+
+
+def test_a_batch_that_fails_is_kept(place):
+    """A rate that no network bears: batch and weights stay, and the error says where."""
+    with pytest.raises(NonFiniteError, match="not-finite") as caught:
+        stages.learnt(learn_config(rate=1e30), place)
+    (kept,) = place.out.glob("learn/*/checkpoints/not-finite.h5")
+    assert str(kept) in str(caught.value)
+
+
 @pytest.mark.parametrize("stage", INTERRUPTED)
 def test_an_interrupted_stage_resumes(tmp_path, tiny, monkeypatch, capsys, stage):
     """Ctrl-C in each of the three: the same command ends as if undisturbed, to the last bit."""
@@ -242,7 +282,7 @@ def test_an_interrupted_stage_resumes(tmp_path, tiny, monkeypatch, capsys, stage
     assert statuses(disturbed)[experiment] == "interrupted"
     assert cli.main([*command, str(disturbed)]) == 0
     said = capsys.readouterr().err
-    assert f"{stage}: resumed from a checkpoint" in said or stage == "perturb"
+    assert re.search(rf"{stage}\S*: resumed from a checkpoint", said) or stage == "perturb"
     for path in alone.glob("*/*/result.h5"):
         assert_same(disturbed / path.relative_to(alone), path)
 
@@ -459,7 +499,7 @@ def test_subsets_are_the_first_samples(place, subset):
 
 
 def test_a_batch_larger_than_the_set_is_refused(place):
-    with pytest.raises(InputError, match="batch: expected at most the 40 images, got 41"):
+    with pytest.raises(InputError, match="batch: expected at most the 40 samples, got 41"):
         stages.learnt(learn_config(batch=41), place)
 
 

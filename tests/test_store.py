@@ -469,6 +469,15 @@ def test_mapped_arrays(tmp_path, values):
         assert np.array_equal(result.mapped(W, (2, 2)), np.ones((2, 2)))
 
 
+def test_a_file_replaced_while_it_is_open(tmp_path):
+    """What is mapped is the file that was verified, not what has its name by now."""
+    path = write(tmp_path)
+    with store.open_result(path) as result:
+        before = result.array(W, (6, 20))
+        write(tmp_path, values=weights(0) + 1)
+        assert np.array_equal(result.mapped(W, (6, 20)), before)
+
+
 def brain_float() -> Any:
     """Floats of two bytes with the range of those of four, which NumPy has not."""
     kind = h5py.h5t.IEEE_F32LE.copy()

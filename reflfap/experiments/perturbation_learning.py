@@ -13,7 +13,7 @@ import numpy as np
 from data_loaders.registry import DATA_SETS
 from reflfap import attacks
 from reflfap.attacks import MarginFunction
-from reflfap.backend import HostArray, Namespace, asarray, to_host
+from reflfap.backend import HostArray, Namespace, asarray, on_host, to_host
 from reflfap.config_perturbation import LearnConfig, PerturbConfig
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
@@ -114,11 +114,11 @@ def perturb(
         margin,
         asarray(x.astype(config.dtype), xp),
         asarray(target, xp),
-        attack_norm(config) if config.size else attacks.L2(0.0),  # there is no L0 of no pixel
+        attack_norm(config),
         steps=config.steps,
         low=0.0,
         high=1.0,
-        chunk=CHUNK if workers > 1 or xp is np else BLOCK,
+        chunk=CHUNK if on_host(xp) else BLOCK,
         workers=workers,
         monitor=_Advance(monitor),
     )
@@ -138,6 +138,7 @@ class Summary(NamedTuple):
 
     metrics: dict[str, float]
     success: HostArray  # (classes,) by target
+    margins: tuple[HostArray, HostArray]  # (N,) before and after
     eta: bridge.Moments
 
 
@@ -168,7 +169,7 @@ def summary(config: PerturbConfig, source: Source, blocks: Iterable[Block]) -> S
     l0, l2, linf = np.concatenate(sizes, axis=1)
     for name, values in (("l0", l0), ("l2", l2), ("linf", linf)):
         metrics |= {f"size_{name}": float(values.mean()), f"size_{name}_max": float(values.max())}
-    return Summary(metrics, by_class, eta)
+    return Summary(metrics, by_class, (before, after), eta)
 
 
 def learn(
@@ -187,11 +188,8 @@ def learn(
     """
     data = DATA_SETS[config.dataset]
     kind = data.shape, len(data.class_names)
-    count = config.subset or len(images.y)
-    images = classifier.images(images.x[:count], images.y[:count], *kind)
-    return classify.fit(
-        config, "adversarial", images, classifier.images(*test, *kind), xp, monitor, workers
-    )
+    images, test = classifier.images(*images, *kind), classifier.images(*test, *kind)
+    return classify.fit(config, "adversarial", images, test, xp, monitor, workers)
 
 
 def confusion(

@@ -150,7 +150,10 @@ class _Engine:
             if task.network is not None:
                 self._give_up(task, error)
                 return
-            suspect, *others = remaining(task.configs, self.place.out)[-1].configs
+            left = remaining(task.configs, self.place.out)
+            if not left:  # the last one died after its work was done
+                return
+            suspect, *others = left[-1].configs
             self._record(suspect, error)
             del self.lost[task.key]
             task = task._replace(configs=tuple(others))
