@@ -39,7 +39,11 @@ def title(config: ClassifyConfig | LearnConfig) -> str:
     network = net if config.network == "wideresnet" else "ConvNet"
     images = f"{config.subset:,} images" if config.subset else "all images"
     if isinstance(config, LearnConfig):
-        images = f"perturbed ({config.scenario}, {config.norm})"
+        count = f"{config.subset or config.samples:,}"
+        images = f"{count} perturbed ({config.scenario}, {config.norm})"
+        images = images if config.size else f"{count} unperturbed ({config.scenario})"
+    if config.network == "convnet" and config.width:
+        network += f" of width {config.width}"
     return f"{network}, {TITLES[config.dataset]}, {images}"
 
 

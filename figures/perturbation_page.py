@@ -36,8 +36,8 @@ another class at random or towards the next one, or uniform noise towards any cl
 the size of the perturbation in pixel units, of L0 the number of inputs; 0: a control, the same
 samples and targets without perturbation. Best, last: accuracy after the best and the last epoch,
 mean over seeds, and least to most. The best epoch is the best on the test images, so its accuracy
-is a little flattered, here as in the released code. Success: share of the samples that the attacked
-network takes for their target. Released: read off published plots of the released code by eye, one
+is a little flattered, here as in the released code. Success: share of the samples whose target has
+more than half of the probability in the attacked network. Released: read off published plots of the released code by eye, one
 seed, full size (preset paper), of noise at the nearest number of samples, given in parentheses; of
 what epoch where that is known.
 
@@ -121,18 +121,19 @@ def _is_control(setting: Setting, scenario: str) -> bool:
 
 def _links(cells: Sequence[LearnCell], dataset: str, pictures: str) -> str:
     """The curves, if the cells have any, and the other pictures by name."""
-    names = {"perturbation_confusion": "confusion"}
+    stored = any(cell.stored and cell.config.size for cell in cells)
+    names = {"perturbation_confusion": "confusion"} if stored else {}
     with contextlib.suppress(InputError):  # fewer than two numbers: there is no such picture
         noise_samples.compute(cells, dataset)
         names["noise_samples"] = "accuracy by number of noise samples"
     links = [f"[{text}]({pictures}/{name}_{dataset}.png)" for name, text in names.items()]
-    there = {cell.config.scenario for cell in cells}
+    there = {cell.config.scenario for cell in cells if cell.stored and cell.config.size}
     links += [
         f"[samples, {scenario}]({pictures}/perturbation_gallery_{dataset}_{scenario}.png)"
         for scenario in SCENARIOS
         if scenario in there
     ]
-    text = f"Pictures: {', '.join(links)}."
+    text = f"Pictures: {', '.join(links)}." if links else ""
     if any(cell.curves is not None for cell in cells):
         curves = f"{pictures}/perturbation_curves_{dataset}.png"
         text = f"![accuracy by epoch, {learning_curves.TITLES[dataset]}]({curves})\n\n{text}"

@@ -91,11 +91,11 @@ RATIOS = (0.05, 0.2, 0.4, 0.6, 0.8)
 
 
 def perturbations(preset: str, *datasets: str) -> Iterator[Table]:
-    """E2: all scenarios and norms, the control without perturbation, and parts of the noise."""
+    """E2: all scenarios and norms, a control each without perturbation, and parts of the noise."""
     for dataset in datasets:
         common = {"dataset": dataset, "preset": preset}
         yield common | {"scenario": SCENARIOS, "norm": list(SIZES[dataset])}
-        yield common | {"scenario": "natural-random", "epsilon": 0.0}
+        yield common | {"scenario": SCENARIOS, "epsilon": 0.0}
         noise = SCALES[preset][dataset].noise
         parts = [round(ratio * noise) for ratio in RATIOS]
         yield common | {"scenario": "noise", "norm": list(SIZES[dataset]), "subset": parts}
