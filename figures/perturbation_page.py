@@ -1,20 +1,18 @@
 """The results of E2 as text of Markdown, which `results_page` puts below those of E1.
 
-It depends on the cells and the reading alone, so that the same cells make the same text.
+It depends on the cells, the reading, and which pictures are rendered: the same make the same text.
 """
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from data_loaders.registry import DATA_SETS
-from figures import learning_curves, noise_samples
+from figures import learning_curves, style
 from figures.perturbation import LearnCell, Setting, attacks_its_own, network_name, settings
 from figures.perturbation_bridge import TwoClasses
 from figures.perturbation_released import comparable
 from figures.sweeps import NORMS
 from reflfap.backend import HostArray
 from reflfap.config_perturbation import SCENARIOS, LearnConfig
-from reflfap.errors import InputError
 from reflfap.store import open_result
 
 BRIDGE = {
@@ -37,8 +35,8 @@ the size of the perturbation in pixel units, of L0 the number of inputs; 0: a co
 samples and targets without perturbation. Best, last: accuracy after the best and the last epoch,
 mean over seeds, and least to most. The best epoch is the best on the test images, so its accuracy
 is a little flattered, here as in the released code. Success: share of the samples whose target has
-more than half of the probability in the attacked network. Released: read off published plots of the released code by eye, one
-seed, full size (preset paper), of noise at the nearest number of samples, given in parentheses; of
+more than half of the probability in the attacked network. Released: read off published plots of
+the released code by eye, one seed, full size (preset paper), of noise at the nearest number of samples, given in parentheses; of
 what epoch where that is known.
 
 Bridges to the theory. Cosines, mean over classes: between two of the mean perturbation towards a
@@ -96,7 +94,7 @@ def _origin(cells: Sequence[LearnCell]) -> str:
 def _of_dataset(cells: Sequence[LearnCell], dataset: str, pictures: str) -> Iterator[str]:
     title, found = learning_curves.TITLES[dataset], settings(cells)
     yield f"## Perturbed images: {title}"
-    yield _links(cells, dataset, pictures)
+    yield _links(dataset, pictures)
     yield "\n".join(_table(HEADS, map(_result, found)))
     there = {(one.config.scenario, one.config.norm) for one in found if one.config.size}
     missing = [
@@ -119,25 +117,22 @@ def _is_control(setting: Setting, scenario: str) -> bool:
     return setting.config.scenario == scenario and not setting.config.size
 
 
-def _links(cells: Sequence[LearnCell], dataset: str, pictures: str) -> str:
-    """The curves, if the cells have any, and the other pictures by name."""
-    stored = any(cell.stored and cell.config.size for cell in cells)
-    names = {"perturbation_confusion": "confusion"} if stored else {}
-    with contextlib.suppress(InputError):  # fewer than two numbers: there is no such picture
-        noise_samples.compute(cells, dataset)
-        names["noise_samples"] = "accuracy by number of noise samples"
-    links = [f"[{text}]({pictures}/{name}_{dataset}.png)" for name, text in names.items()]
-    there = {cell.config.scenario for cell in cells if cell.stored and cell.config.size}
-    links += [
-        f"[samples, {scenario}]({pictures}/perturbation_gallery_{dataset}_{scenario}.png)"
-        for scenario in SCENARIOS
-        if scenario in there
-    ]
-    text = f"Pictures: {', '.join(links)}." if links else ""
-    if any(cell.curves is not None for cell in cells):
-        curves = f"{pictures}/perturbation_curves_{dataset}.png"
-        text = f"![accuracy by epoch, {learning_curves.TITLES[dataset]}]({curves})\n\n{text}"
-    return text
+def _links(dataset: str, pictures: str) -> str:
+    """The curves, and the other pictures by name; those that have been rendered."""
+    names = {f"perturbation_curves_{dataset}": "accuracy by epoch"}
+    names |= {f"perturbation_confusion_{dataset}": "confusion"}
+    names |= {f"noise_samples_{dataset}": "accuracy by number of noise samples"}
+    names |= {f"perturbation_gallery_{dataset}_{one}": f"samples, {one}" for one in SCENARIOS}
+    there = {name: f"{pictures}/{name}.png" for name in names}
+    there = {name: path for name, path in there.items() if _rendered(name)}
+    shown = [f"![{names[name]}]({path})" for name, path in there.items() if "curves" in name]
+    links = [f"[{names[name]}]({path})" for name, path in there.items() if "curves" not in name]
+    shown += [f"Pictures: {', '.join(links)}."] if links else []
+    return "\n\n".join(shown)
+
+
+def _rendered(name: str) -> bool:
+    return (style.RENDERED / f"{name}.png").exists()
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

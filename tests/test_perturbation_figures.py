@@ -19,6 +19,7 @@ from figures import (
     perturbation_page,
     registry,
     results_page,
+    style,
 )
 from reflfap import runs
 from reflfap.config import ImagesConfig
@@ -209,9 +210,18 @@ def test_the_section_says_what_is_missing(tmp_path):
     assert "natural-deterministic L2, natural-deterministic L∞, natural-determ" in text
     assert "noise L∞." in text
     assert "No control yet: natural-random, natural-deterministic, noise." in text
-    assert "noise_samples" not in text
-    assert "perturbation_curves_mnist.png" in text
-    assert "gallery_mnist_noise" in text
+
+
+def test_only_rendered_pictures_are_linked(cells, tmp_path, monkeypatch):
+    """None that is not there; a link from the page to each that is."""
+    monkeypatch.setattr(style, "RENDERED", tmp_path)
+    assert "](pictures/" not in perturbation_page.section(cells, "pictures", "")
+    names = ("perturbation_curves_embedded", "perturbation_gallery_embedded_noise")
+    for name in names:
+        (tmp_path / f"{name}.png").touch()
+    text = perturbation_page.section(cells, "pictures", "")
+    assert [f"](pictures/{name}.png)" in text for name in names] == [True, True]
+    assert text.count("](pictures/") == 2
 
 
 def test_the_page_takes_the_section_in(results, tmp_path):
