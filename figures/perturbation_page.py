@@ -35,9 +35,9 @@ the size of the perturbation in pixel units, of L0 the number of inputs; 0: a co
 samples and targets without perturbation. Best, last: accuracy after the best and the last epoch,
 mean over seeds, and least to most. The best epoch is the best on the test images, so its accuracy
 is a little flattered, here as in the released code. Success: share of the samples whose target has
-more than half of the probability in the attacked network. Released: read off published plots of
-the released code by eye, one seed, full size (preset paper), of noise at the nearest number of samples, given in parentheses; of
-what epoch where that is known.
+more than half of the probability in the attacked network. Released: read off published plots of the
+released code by eye, one seed, full size (preset paper), of noise at the nearest number of samples,
+given in parentheses; of what epoch where that is known.
 
 Bridges to the theory. Cosines, mean over classes: between two of the mean perturbation towards a
 class, the attacked network's mean gradient of the class's margin, and that of the network that
