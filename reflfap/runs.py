@@ -77,9 +77,12 @@ def complete(
     on_wait: Callable[[str], None] | None = None,
     quiet: bool = False,
     pace: tuple[float, ...] = (),
+    followed: bool = False,
 ) -> Path:
     """The result file of a config: the complete one with all that is `needed`, or a new one.
 
+    An interruption that comes when only the result is left to be written does no harm to it; where
+    the run is `followed` by others, KeyboardInterrupt keeps these from beginning.
     One process at a time works on a run: `on_wait(its id)` is called when that is another one, and
     may raise instead of waiting. `pace` is that of `Checkpoints`.
     Checked by test_cli.py::test_two_processes_share_a_run.
@@ -102,7 +105,7 @@ def complete(
             say(f"complete result found, nothing to compute: {path}")
         store.forget_failure(folder)
         checkpoints.clear()  # also those of a run that was killed just after its result was there
-    if interrupted:  # too late for this run, but not for what comes after it
+    if interrupted and followed:
         raise KeyboardInterrupt
     return path
 

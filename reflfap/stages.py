@@ -48,10 +48,20 @@ class Place(NamedTuple):
     on_wait: Callable[[str], None] | None = None
     pace: tuple[float, ...] = ()
 
-    def complete(self, config: Any, compute: Callable[[Monitor], Computed], force: bool) -> Path:
-        """The result of a stage."""
-        how = {"on_wait": self.on_wait, "quiet": self.quiet, "pace": self.pace}
-        return runs.complete(config, self.out, compute, force=force, **how)  # type: ignore[arg-type]
+    def complete(
+        self, config: Any, compute: Callable[[Monitor], Computed], force: bool, followed: bool
+    ) -> Path:
+        """The result of a stage; `followed` by another, it ends an interrupted command."""
+        return runs.complete(
+            config,
+            self.out,
+            compute,
+            force=force,
+            on_wait=self.on_wait,
+            quiet=self.quiet,
+            pace=self.pace,
+            followed=followed,
+        )
 
 
 def of(config: PerturbConfig) -> list[Config]:
@@ -70,7 +80,7 @@ def make(config: Config, place: Place) -> Path:
     if isinstance(config, PerturbConfig):
         return perturbed_set(config, place)
     if isinstance(config, ClassifyConfig):
-        return place.complete(config, partial(_classified, config, place), force=False)
+        return _clean(config, place, followed=False)
     raise TypeError(type(config))
 
 
@@ -82,7 +92,7 @@ def clean_classifier(config: PerturbConfig, place: Place) -> Path:
     """
     usual = config.usual_classifier
     if config.classifier == identity(usual):
-        return make(usual, place)
+        return _clean(usual, place, followed=True)
     path = place.out / usual.experiment / str(config.classifier) / store.RESULT
     if not path.exists():
         remedy = f"train it with `reflfap run classify --dataset {config.dataset}`, or leave it out"
@@ -95,11 +105,17 @@ def clean_classifier(config: PerturbConfig, place: Place) -> Path:
     return path
 
 
+def _clean(config: ClassifyConfig, place: Place, followed: bool) -> Path:
+    return place.complete(config, partial(_classified, config, place), False, followed)
+
+
 def _classified(config: ClassifyConfig, place: Place, monitor: Monitor) -> Computed:
     return runs.classified(config, place.data_dir, place.xp, monitor, place.workers)
 
 
-def perturbed_set(config: PerturbConfig, place: Place, force: bool = False) -> Path:
+def perturbed_set(
+    config: PerturbConfig, place: Place, force: bool = False, followed: bool = False
+) -> Path:
     """The result that holds the perturbed set of a config, after the stage before.
 
     A set that is there was made against the present classifier, or StoreError is raised.
@@ -107,7 +123,8 @@ def perturbed_set(config: PerturbConfig, place: Place, force: bool = False) -> P
     ::test_a_set_in_another_precision_than_its_classifier and ::test_an_interrupted_set_resumes.
     """
     against = clean_classifier(config, place)
-    path = place.complete(config, partial(_perturbed, config, place, against), force)
+    compute = partial(_perturbed, config, place, against)
+    path = place.complete(config, compute, force, followed)
     _check_classifier(path, against, config)
     return path
 
@@ -244,8 +261,8 @@ def learnt(config: LearnConfig, place: Place, force: bool = False) -> Path:
     One that is there learned the present set, or StoreError is raised.
     Checked by test_stages.py::test_what_learned_another_set_is_refused.
     """
-    made = perturbed_set(config.perturbed, place)
-    path = place.complete(config, partial(_learnt, config, place, made), force)
+    made = perturbed_set(config.perturbed, place, followed=True)
+    path = place.complete(config, partial(_learnt, config, place, made), force, followed=False)
     _check_classifier(path, clean_classifier(config, place._replace(quiet=True)), config)
     return path
 

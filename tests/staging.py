@@ -26,7 +26,7 @@ def learn_config(**changes):
 def with_classifier(out, **how):
     """A place whose results folder holds CLASSIFIER, trained."""
     place = stages.Place(out, **{"quiet": True, **how})
-    place.complete(CLASSIFIER, partial(_trained, place), force=False)
+    place.complete(CLASSIFIER, partial(_trained, place), force=False, followed=False)
     return place
 
 

@@ -47,7 +47,7 @@ def test_a_dry_run_computes_nothing(run, tmp_path):
     code, said = run("--dry-run")
     assert code == 0
     assert not (tmp_path / "out").exists()
-    assert "2 cells and 2 networks that they share to compute: about" in said.out
+    assert "2 cells and 2 networks or sets that they share to compute: about" in said.out
     assert "epsilon=0.5" in said.out
     rows = json.loads(run("--dry-run", "--json")[1].out)
     assert [row["what"] for row in rows] == ["standard", "noise", "cell", "cell"]

@@ -434,7 +434,7 @@ def test_the_classifier_shapes_its_own_network(tmp_path):
     """A classifier of another kind than the preset's is attacked as it is."""
     wide = ClassifyConfig(epochs=1, subset=20, batch=10, network="wideresnet")
     place = stages.Place(tmp_path, quiet=True)
-    place.complete(wide, lambda monitor: runs.classified(wide, None, np, monitor, 1), False)
+    place.complete(wide, lambda monitor: runs.classified(wide, None, np, monitor, 1), False, False)
     path = stages.perturbed_set(set_config(classifier=identity(wide), n_adv=5), place)
     assert statuses(tmp_path) == {"classify": "complete", "perturb": "complete"}
     with store.open_result(path) as result:
