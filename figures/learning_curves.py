@@ -33,18 +33,21 @@ def compute(result: Result) -> Curves:
     return Curves(*(result.array(f"traces/{name}/{one}", (-1,)) for one in Curves._fields))
 
 
+def network_name(config: ClassifyConfig | LearnConfig) -> str:
+    """The network that learns, as a reader knows it."""
+    if config.network == "wideresnet":
+        return f"WideResNet-{config.depth}-{config.width}"
+    return f"ConvNet, width {config.width}" if config.width else "ConvNet"
+
+
 def title(config: ClassifyConfig | LearnConfig) -> str:
     """What was trained on what."""
-    net = f"WideResNet-{config.depth}-{config.width}"
-    network = net if config.network == "wideresnet" else "ConvNet"
     images = f"{config.subset:,} images" if config.subset else "all images"
     if isinstance(config, LearnConfig):
         count = f"{config.subset or config.samples:,}"
         images = f"{count} perturbed ({config.scenario}, {config.norm})"
         images = images if config.size else f"{count} unperturbed ({config.scenario})"
-    if config.network == "convnet" and config.width:
-        network += f" of width {config.width}"
-    return f"{network}, {TITLES[config.dataset]}, {images}"
+    return f"{network_name(config)}, {TITLES[config.dataset]}, {images}"
 
 
 def error(accuracy: HostArray) -> HostArray:

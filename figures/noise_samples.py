@@ -33,7 +33,7 @@ from figures.perturbation_released import Released, released
 from figures.sweeps import NORMS
 from reflfap.checks import MOST_ROWS
 from reflfap.config import canonical_json
-from reflfap.config_perturbation import SIZES, LearnConfig
+from reflfap.config_perturbation import LearnConfig
 from reflfap.errors import refuse
 
 
@@ -51,7 +51,7 @@ def compute(cells: Iterable[LearnCell], dataset: str) -> dict[str, Line]:
     for norm in NORMS:
         some = _series(cells, norm)
         if some:
-            beside = () if _size_differs(some[0].config) else released(dataset, "noise", norm)
+            beside = released(dataset, "noise", norm) if is_released_attack(some[0].config) else ()
             lines[norm] = Line(some, tuple(beside))
     if all(len(line.settings) < 2 for line in lines.values()):
         remedy = (
@@ -59,10 +59,6 @@ def compute(cells: Iterable[LearnCell], dataset: str) -> dict[str, Line]:
         )
         refuse("results", f"two numbers of noise samples of {dataset}", "fewer", remedy)
     return lines
-
-
-def _size_differs(config: LearnConfig) -> bool:
-    return config.size != SIZES[config.dataset][config.norm]
 
 
 def _series(cells: Iterable[LearnCell], norm: str) -> tuple[Setting, ...]:
@@ -79,7 +75,7 @@ def _series(cells: Iterable[LearnCell], norm: str) -> tuple[Setting, ...]:
         return ()
 
     def rank(config: LearnConfig) -> tuple[Any, ...]:
-        usual = not _size_differs(config), is_released_attack(config), config.preset == "paper"
+        usual = is_released_attack(config), config.preset == "paper"
         return len(found[config]), *usual, config.epochs, canonical_json(config)
 
     return tuple(one for _, one in sorted(found[max(found, key=rank)].items()))

@@ -91,13 +91,6 @@ def samples(config: LearnConfig) -> int:
     return config.subset or config.samples
 
 
-def network_name(config: LearnConfig) -> str:
-    """The network that learns, as a reader knows it."""
-    if config.network == "wideresnet":
-        return f"WideResNet-{config.depth}-{config.width}"
-    return f"ConvNet, width {config.width}" if config.width else "ConvNet"
-
-
 def stored_cells(results: Path) -> list[LearnCell]:
     """The complete runs below a results folder; each file's digest is verified."""
     cells = []
@@ -199,8 +192,9 @@ def attacks_its_own(config: LearnConfig) -> bool:
 
 
 def is_released_attack(config: PerturbConfig) -> bool:
-    """Whether the attack is the variant of the released code."""
-    return config.variant == VARIANTS[config.norm][0]
+    """Whether size and variant of the attack are those of the released code."""
+    usual = config.size == SIZES[config.dataset][config.norm]
+    return usual and config.variant == VARIANTS[config.norm][0]
 
 
 def foremost(cells: Iterable[LearnCell], scenario: str, norm: str | None) -> Setting | None:
@@ -211,9 +205,8 @@ def foremost(cells: Iterable[LearnCell], scenario: str, norm: str | None) -> Set
 
     def rank(setting: Setting) -> tuple[Any, ...]:
         config = setting.config
-        usual = config.size == SIZES[config.dataset][config.norm], is_released_attack(config)
         scale = setting.samples, config.epochs, len(setting.cells), canonical_json(config)
-        return *usual, config.preset == "paper", *scale
+        return is_released_attack(config), config.preset == "paper", *scale
 
     of_scenario = settings(cell for cell in cells if cell.config.scenario == scenario)
     some = [one for one in of_scenario if (one.config.norm if one.config.size else None) == norm]
@@ -231,7 +224,7 @@ def of_dataset(cells: Iterable[LearnCell], dataset: str) -> list[LearnCell]:
 
 def title(dataset: str, shown: Sequence[LearnConfig]) -> str:
     """A data set, and networks and presets of what is shown of it."""
-    networks = " and ".join(sorted({network_name(config) for config in shown}))
+    networks = " and ".join(sorted({learning_curves.network_name(config) for config in shown}))
     presets = " and ".join(sorted({config.preset for config in shown}))
     return f"{learning_curves.TITLES[dataset]}; {networks}; preset {presets}"
 

@@ -25,7 +25,7 @@ from figures.sweeps import NORMS
 from reflfap import runs
 from reflfap.backend import HostArray
 from reflfap.config import canonical_json
-from reflfap.config_perturbation import SIZES, PerturbConfig
+from reflfap.config_perturbation import PerturbConfig
 from reflfap.errors import refuse
 from reflfap.experiments import perturbation_learning as learning
 from reflfap.stages import read_set
@@ -73,7 +73,7 @@ def choose(sets: Iterable[PerturbedSet], dataset: str, scenario: str) -> dict[st
 
     def rank(one: PerturbedSet) -> tuple[Any, ...]:
         c = one.config
-        usual = c.size == SIZES[dataset][c.norm], is_released_attack(c), c.preset == "paper"
+        usual = is_released_attack(c), c.preset == "paper"
         return *usual, c.steps, c.samples, canonical_json(c)
 
     found: dict[int, dict[str, PerturbedSet]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from data_loaders.registry import DATA_SETS
 from figures import learning_curves, style
-from figures.perturbation import LearnCell, Setting, attacks_its_own, network_name, settings
+from figures.perturbation import LearnCell, Setting, attacks_its_own, settings
 from figures.perturbation_bridge import TwoClasses
 from figures.perturbation_released import comparable
 from figures.sweeps import NORMS
@@ -154,7 +154,7 @@ def _result(setting: Setting) -> list[str]:
         _preset(config),
         f"{setting.samples:,}",
         str(config.epochs),
-        network_name(config),
+        learning_curves.network_name(config),
         f"{config.rate:g}",
         str(config.steps),
         _mean(setting.values("attack_success")),
@@ -190,7 +190,7 @@ def _bridge(setting: Setting) -> list[str]:
         "–" if name in OF_PERTURBATIONS and not config.size else _mean(setting.values(name))
         for name in BRIDGE
     ]
-    return [*_name(config), f"{setting.samples:,}", network_name(config), *numbers]
+    return [*_name(config), f"{setting.samples:,}", learning_curves.network_name(config), *numbers]
 
 
 def _of_two(cell: TwoClasses) -> list[str]:

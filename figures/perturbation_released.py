@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from figures.perturbation import is_released_attack, samples
-from reflfap.config_perturbation import SIZES, LearnConfig
+from reflfap.config_perturbation import LearnConfig
 
 
 class Released(NamedTuple):
@@ -58,7 +58,7 @@ def released(dataset: str, scenario: str, norm: str) -> list[Released]:
 def comparable(config: LearnConfig) -> list[Released]:
     """Released values of a config's scenario and norm, of noise those of the nearest sample count;
     none where size or variant of the attack is not the released one."""
-    if config.size != SIZES[config.dataset][config.norm] or not is_released_attack(config):
+    if not is_released_attack(config):
         return []
     found = released(config.dataset, config.scenario, config.norm)
     if config.scenario != "noise" or not found:

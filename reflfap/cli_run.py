@@ -72,7 +72,8 @@ class ImagesOptions(RunOptions):
     data_dir: Path | None = None
     """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
     figure: bool = False
-    """draw a picture next to the result, as PNG and PDF: images (run images), learning curves"""
+    """draw a picture next to the result, as PNG and PDF: images (run images), samples of a set (run
+    perturb), learning curves"""
     device: str = "cpu"
     """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
 
@@ -125,15 +126,8 @@ def run_classify(
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageOptions(RunOptions):
+class StageOptions(ImagesOptions):
     """More ways to run a stage of E2; stages before it are made if they are not there."""
-
-    data_dir: Path | None = None
-    """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
-    figure: bool = False
-    """draw a picture next to the result, as PNG and PDF: samples of a set, learning curves"""
-    device: str = "cpu"
-    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
 
     @property
     def place(self) -> stages.Place:
@@ -178,11 +172,17 @@ def run_learn(
 
 def _say_estimates(config: PerturbConfig, options: StageOptions) -> None:
     """What the stages that have no result yet will take, on standard error."""
+    left = [
+        stage
+        for stage in stages.of(config)
+        if (options.force and stage == config)
+        or not (runs.folder_of(options.out, stage) / store.RESULT).exists()
+    ]
+    if not left:
+        return
     rate = product_rate()
-    for stage in stages.of(config):
-        needed, path = estimates.of(stage), runs.folder_of(options.out, stage) / store.RESULT
-        if path.exists() and not (options.force and stage == config):
-            continue
+    for stage in left:
+        needed = estimates.of(stage)
         time = f"about {needed.flops / rate / 60:.2g} minutes, " if options.device == "cpu" else ""
         sizes = f"{needed.memory / 1e9:.2g} GB of memory, {needed.disk / 1e9:.2g} GB of disk"
         say(f"{stage.experiment}: {time}{sizes}, give or take a factor of two")

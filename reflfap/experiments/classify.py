@@ -57,13 +57,17 @@ def run(
     WideResNet-28-10: 70 MB an image), the weights three times and once more a worker.
     Checked by test_classify.py::test_it_learns and ::test_subsets.
     """
-    data = DATA_SETS[config.dataset]
-    kind = data.shape, len(data.class_names)
-    images, test = classifier.images(*images, *kind), classifier.images(*test, *kind)
+    images, test = (checked(config.dataset, part) for part in (images, test))
     if config.subset and config.subset < len(images.y):
         some = stream(config.seed, "natural/order").permutation(len(images.y))[: config.subset]
         images = Images(images.x[some], images.y[some])
     return fit(config, "standard", images, test, xp, monitor, workers)
+
+
+def checked(dataset: str, images: Images) -> Images:
+    """Images that a network for this data set takes; InputError for others."""
+    data = DATA_SETS[dataset]
+    return classifier.images(*images, data.shape, len(data.class_names))
 
 
 def fit(

@@ -67,7 +67,7 @@ def source(config: PerturbConfig, images: Images) -> Source:
     Checked by test_perturbation_learning.py::test_targets and ::test_first_samples_do_not_depend.
     """
     data = DATA_SETS[config.dataset]
-    images = classifier.images(*images, data.shape, len(data.class_names))
+    images = classify.checked(config.dataset, images)
     rng, classes = stream(config.seed, "source/target"), len(data.class_names)
     if config.scenario == "noise":
         target = rng.integers(0, classes, config.samples)
@@ -186,9 +186,7 @@ def learn(
     `images.x` is mapped. Checked by test_perturbation_learning.py::test_the_phenomenon and
     ::test_no_clean_label_leaks.
     """
-    data = DATA_SETS[config.dataset]
-    kind = data.shape, len(data.class_names)
-    images, test = classifier.images(*images, *kind), classifier.images(*test, *kind)
+    images, test = (classify.checked(config.dataset, part) for part in (images, test))
     return classify.fit(config, "adversarial", images, test, xp, monitor, workers)
 
 
