@@ -122,7 +122,12 @@ def perturbed_set(
     Checked by test_stages.py::test_a_set_of_another_classifier_is_refused,
     ::test_a_set_in_another_precision_than_its_classifier and ::test_an_interrupted_set_resumes.
     """
-    against = clean_classifier(config, place)
+    return _set_against(clean_classifier(config, place), config, place, force, followed)
+
+
+def _set_against(
+    against: Path, config: PerturbConfig, place: Place, force: bool, followed: bool
+) -> Path:
     compute = partial(_perturbed, config, place, against)
     path = place.complete(config, compute, force, followed)
     _check_classifier(path, against, config)
@@ -131,14 +136,32 @@ def perturbed_set(
 
 def _check_classifier(path: Path, against: Path, config: PerturbConfig) -> None:
     """StoreError unless the result of a later stage goes back to the classifier as it is now."""
+    if not _goes_back(path, against, config):
+        raise StoreError(
+            f"{path}: expected it to go back to the classifier {against.parent.name} as it is "
+            f"now, got one of other weights; make it again with `{_command(config)} --force`"
+        )
+
+
+def _goes_back(path: Path, against: Path, config: PerturbConfig) -> bool:
     with store.open_result(against) as result:
         present = _digest(runs.classifier_weights(result, config.dtype))
     with store.open_result(path) as made:
-        if made.attributes.get("classifier_sha256") != present:
-            raise StoreError(
-                f"{path}: expected it to go back to the classifier {against.parent.name} as it is "
-                f"now, got one of other weights; make it again with `{_command(config)} --force`"
-            )
+        return made.attributes.get("classifier_sha256") == present
+
+
+def outdated(path: Path, config: Config) -> bool:
+    """Whether a result, which is there, goes back to a classifier that has been trained again.
+
+    Not where no classifier is there: nothing is known against it then.
+    Checked by test_sweep_learn.py::test_a_classifier_trained_again.
+    """
+    if not isinstance(config, PerturbConfig):
+        return False
+    against = path.parents[2] / config.usual_classifier.experiment / str(config.classifier)
+    return runs.reusable(against / store.RESULT) and not _goes_back(
+        path, against / store.RESULT, config
+    )
 
 
 def _command(config: PerturbConfig) -> str:
@@ -261,9 +284,10 @@ def learnt(config: LearnConfig, place: Place, force: bool = False) -> Path:
     One that is there learned the present set, or StoreError is raised.
     Checked by test_stages.py::test_what_learned_another_set_is_refused.
     """
-    made = perturbed_set(config.perturbed, place, followed=True)
+    against = clean_classifier(config, place)
+    made = _set_against(against, config.perturbed, place, force=False, followed=True)
     path = place.complete(config, partial(_learnt, config, place, made), force, followed=False)
-    _check_classifier(path, clean_classifier(config, place._replace(quiet=True)), config)
+    _check_classifier(path, against, config)
     return path
 
 

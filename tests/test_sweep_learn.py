@@ -1,6 +1,7 @@
 """Sweeps over E2: stages shared between cells, failures on record, one table."""
 
 import pytest
+from test_store import rewrite
 
 from reflfap import config_classify, runs, store
 from reflfap.config_classify import ClassifyConfig, Preset
@@ -72,6 +73,23 @@ def test_without_a_classifier(tmp_path, monkeypatch, one_thread):
     _, done = swept(cells, tmp_path)
     assert set(done.failed) == {plan.identity(cell) for cell in cells}
     assert not done.done
+
+
+def test_a_classifier_trained_again(tmp_path, brief, one_thread):
+    """What goes back to the one before is not taken for done, but refused as `run` refuses it."""
+    cell = LearnConfig(**SIZES)
+    swept([cell], tmp_path)
+    classifier = runs.folder_of(tmp_path, cell.usual_classifier) / store.RESULT
+
+    def change(file):
+        file["networks/standard/linear.bias"][...] += 1
+
+    rewrite(classifier, change)
+    tasks, done = swept([cell], tmp_path)
+    assert [task.network for task in tasks] == ["set", None]
+    assert "other weights" in done.failed[plan.identity(cell)]
+    classifier.unlink()
+    assert engine.remaining([cell], tmp_path) == []
 
 
 def test_busy(tmp_path, brief):

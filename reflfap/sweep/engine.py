@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from pathlib import Path
 from typing import NamedTuple
 
-from reflfap import store
+from reflfap import stages, store
 from reflfap.config import identity
 from reflfap.configs import Config
 from reflfap.errors import refuse
@@ -36,7 +36,9 @@ class Summary(NamedTuple):
 def remaining(configs: Iterable[Config], out: Path) -> list[Task]:
     """The tasks for all cells without a complete result, less what they share and is kept.
 
-    Checked by test_sweep.py::test_what_is_there_is_not_computed_again.
+    A stage whose classifier has been trained again is left in: `work` refuses it, saying why.
+    Checked by test_sweep.py::test_what_is_there_is_not_computed_again and
+    test_sweep_learn.py::test_a_classifier_trained_again.
     """
     tasks = plan(one for one in configs if not _complete(out, one))
     kept = {
@@ -49,7 +51,8 @@ def remaining(configs: Iterable[Config], out: Path) -> list[Task]:
 
 
 def _complete(out: Path, config: Config) -> bool:
-    return reusable(folder_of(out, config) / store.RESULT)
+    path = folder_of(out, config) / store.RESULT
+    return reusable(path) and not stages.outdated(path, config)
 
 
 def run(
