@@ -8,7 +8,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from figures import style
 from reflfap.backend import HostArray
@@ -23,6 +25,7 @@ TITLES = {
     "cifar-10": "CIFAR-10",
     "embedded": "the embedded set",
 }
+CLOSE = (1.5, 2, 3, 4, 5, 7)
 TEST = style.NETWORKS["adversarial"] | {"marker": "o", "markersize": 2.5}
 TRAIN = style.NETWORKS["standard"] | {"linewidth": 1.0, "marker": "s", "markersize": 2.5}
 
@@ -64,21 +67,28 @@ def draw(curves: Curves, heading: str) -> Figure:
         )
         top.semilogy(epochs, curves.loss, **TRAIN)
         top.set_ylabel("training loss")
-        top.yaxis.set_major_formatter("{x:g}")
-        top.yaxis.set_minor_formatter("")
         top.set_title(heading)
         bottom.semilogy(epochs, error(curves.accuracy), **TRAIN, label="training images")
         bottom.semilogy(epochs, error(curves.accuracy_test), **TEST, label="clean test images")
         bottom.set_ylabel("error, 1 − accuracy")
         bottom.set_xlabel("epoch")
-        bottom.yaxis.set_major_formatter("{x:g}")
-        bottom.yaxis.set_minor_formatter("")
         bottom.xaxis.get_major_locator().set_params(integer=True)
         bottom.legend()
+        for axes in (top, bottom):
+            _ticks(axes)
         for cut in epochs[1:][curves.rate[1:] < curves.rate[:-1]]:
             for axes in (top, bottom):
                 axes.axvline(cut - 0.5, color="0.7", linewidth=0.8, zorder=0)
     return figure
+
+
+def _ticks(axes: Axes) -> None:
+    """Labels at powers of ten, and between them where the axis need not have two of these."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}" if high < 100 * low else "")
+    if high < 100 * low:
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if high > 5 * low else CLOSE))
 
 
 def of(result: Result) -> Figure:

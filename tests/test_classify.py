@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from reflfap.errors import InputError, NonFiniteError
 from reflfap.experiments import classify
 from reflfap.monitor import Monitor
 from reflfap.store import open_result
+from reflfap.training.minibatch import Curves
 
 SHORT = ("run", "classify", "--epochs", "2", "--subset", "100", "--batch", "20")
 
@@ -107,6 +109,23 @@ def test_weights_come_back_from_a_result(tmp_path, capsys):
     assert (tmp_path / "classify" / report["run_id"] / "learning_curves.png").exists()
     assert cli.main([*SHORT, "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == report
+
+
+@pytest.mark.parametrize("fall", [1.2, 1.6, 8.0, 40.0, 300.0])
+def test_curves_can_be_read(fall):
+    """Both axes have labels at two heights at least, however little or much the curves fall."""
+    values = 0.7 * fall ** -np.linspace(0, 1, 6)
+    curves = Curves(2 * values, 1 - values, 1 - 0.9 * values, np.full(6, 0.1))
+    figure = learning_curves.draw(curves, "some network")
+    figure.canvas.draw()
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+        labels = [tick.label1.get_text() for tick in ticks if low <= tick.get_loc() <= high]
+        heights = [float(label) for label in labels if label]
+        assert len(set(heights)) >= 2
+        assert all(low <= height <= high for height in heights)
+    plt.close(figure)
 
 
 def test_an_interrupted_run_resumes(tmp_path):
