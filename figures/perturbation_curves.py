@@ -36,6 +36,7 @@ from reflfap.config_perturbation import SCENARIOS
 from reflfap.errors import refuse
 
 CONTROL: dict[str, Any] = {"color": "#777777", "linestyle": ":"}
+ORDER = ("chance", "unperturbed", *NORMS.values())  # of the legend, what was released after these
 
 
 class Line(NamedTuple):
@@ -88,7 +89,9 @@ def draw(panels: dict[str, Panel], dataset: str) -> Figure:
             for axes in row
             for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=7)
+        names = sorted(entries, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+        lines = [entries[name] for name in names]
+        figure.legend(lines, names, loc="outside lower center", ncols=7)
         shown = [line.setting.config for panel in panels.values() for line in panel.lines.values()]
         figure.suptitle(title(dataset, shown), size=style.RC["axes.titlesize"])
     return figure
