@@ -93,7 +93,7 @@ def clean_classifier(config: PerturbConfig, place: Place) -> Path:
     usual = config.usual_classifier
     if config.classifier == identity(usual):
         return _clean(usual, place, followed=True)
-    path = place.out / usual.experiment / str(config.classifier) / store.RESULT
+    path = _classifier_result(place.out, config)
     if not path.exists():
         remedy = f"train it with `reflfap run classify --dataset {config.dataset}`, or leave it out"
         refuse("classifier", f"a complete run {path.parent}", "none", remedy)
@@ -103,6 +103,11 @@ def clean_classifier(config: PerturbConfig, place: Place) -> Path:
         remedy = "attack a classifier of the same data set"
         refuse("classifier", f"one of {config.dataset}", f"one of {found.dataset}", remedy)
     return path
+
+
+def _classifier_result(out: Path, config: PerturbConfig) -> Path:
+    """Where the result of the classifier to attack is, if it is there."""
+    return out / config.usual_classifier.experiment / str(config.classifier) / store.RESULT
 
 
 def _clean(config: ClassifyConfig, place: Place, followed: bool) -> Path:
@@ -158,10 +163,8 @@ def outdated(path: Path, config: Config) -> bool:
     """
     if not isinstance(config, PerturbConfig):
         return False
-    against = path.parents[2] / config.usual_classifier.experiment / str(config.classifier)
-    return runs.reusable(against / store.RESULT) and not _goes_back(
-        path, against / store.RESULT, config
-    )
+    against = _classifier_result(path.parents[2], config)
+    return runs.reusable(against) and not _goes_back(path, against, config)
 
 
 def _command(config: PerturbConfig) -> str:
