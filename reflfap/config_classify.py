@@ -33,7 +33,7 @@ PRESETS = {
     "cpu": {
         "mnist": Preset(epochs=4),
         "fashion-mnist": Preset(epochs=6, rate=0.05),
-        "cifar-10": Preset(epochs=6, depth=16, width=1),
+        "cifar-10": Preset(epochs=9, depth=16, width=1),
         "embedded": Preset(epochs=30, rate=0.05),
     },
 }

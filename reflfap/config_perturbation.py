@@ -34,19 +34,20 @@ class Scale(NamedTuple):
     width: int = 0
     rate: float = 0.0  # of learning; 0: the released one of its scenario and norm
     batch: int = 128
+    augment: bool = False  # crop and mirror the perturbed samples
 
 
 SCALES = {
     "paper": {
         "mnist": Scale(60_000, 100, 1_200_000, 300),
         "fashion-mnist": Scale(60_000, 200, 1_200_000, 300),
-        "cifar-10": Scale(50_000, 200, 50_000, 200, depth=28, width=10),
+        "cifar-10": Scale(50_000, 200, 50_000, 200, depth=28, width=10, augment=True),
         "embedded": Scale(1_000, 200, 20_000, 300),
     },
     "cpu": {
         "mnist": Scale(20_000, 12, 60_000, 6, steps=20, width=8, rate=0.01, batch=32),
         "fashion-mnist": Scale(20_000, 12, 60_000, 6, steps=20, width=8, rate=0.01, batch=32),
-        "cifar-10": Scale(10_000, 20, 10_000, 20, 20, depth=16, width=1, rate=0.02, batch=32),
+        "cifar-10": Scale(20_000, 20, 20_000, 20, 20, depth=16, width=1, rate=0.02, batch=32),
         "embedded": Scale(1_000, 30, 2_000, 15, steps=20, width=4, rate=0.01, batch=32),
     },
 }
@@ -207,13 +208,14 @@ class LearnConfig(PerturbConfig):
     batch: int | None = None
     """samples a step"""
     augment: bool | None = None
-    """crop and mirror at random; default: for cifar-10"""
+    """crop and mirror at random; default: of preset paper for cifar-10, else not"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         scale = self.scale
         epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
         self._default("batch", scale.batch)
+        self._default("augment", scale.augment)
         resolve(self, Preset(epochs, scale.rate or self._released_rate, scale.depth, scale.width))
         if self.subset >= self.samples:
             self._set("subset", 0)

@@ -82,11 +82,14 @@ def read_sealed(path: Path, remedy: str = AGAIN) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def open_sealed(path: Path, remedy: str = AGAIN) -> Iterator[tuple[Any, BinaryIO]]:
+def open_sealed(
+    path: Path, remedy: str = AGAIN, digest: bool = True
+) -> Iterator[tuple[Any, BinaryIO]]:
     """The sealed file at `path` as an h5py.File open for reading, its seal verified, and the open
     file below it: whatever is moved to `path` meanwhile, both are what was verified.
 
-    Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file.
+    Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file, without
+    `digest` none: for a file that has just been verified.
     Checked by test_files.py::test_every_flipped_bit_is_noticed and ::test_truncated_and_foreign.
     """
     try:
@@ -96,7 +99,7 @@ def open_sealed(path: Path, remedy: str = AGAIN) -> Iterator[tuple[Any, BinaryIO
             f"{path}: cannot be read ({error.strerror}); `reflfap list` shows what there is"
         ) from error
     with raw:
-        verify_seal(raw, path, remedy=remedy)
+        verify_seal(raw, path, digest, remedy)
         raw.seek(0)
         try:
             file = h5py.File(raw, "r")
