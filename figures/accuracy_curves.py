@@ -200,9 +200,7 @@ def save(
 ) -> list[Path]:
     """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(cells, norm, data, released))
-    paths = style.save(figure, folder / f"accuracy_{norm}_{data}")
-    plt.close(figure)
-    return paths
+    return style.save(figure, folder / f"accuracy_{norm}_{data}")
 
 
 if __name__ == "__main__":

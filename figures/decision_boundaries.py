@@ -86,9 +86,7 @@ def draw(data: Boundaries) -> Figure:
 def save(cells: Iterable[Cell], norm: str, data: str, folder: Path) -> list[Path]:
     """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(chosen(cells, norm, data)))
-    paths = style.save(figure, folder / f"boundaries_{norm}_{data}")
-    plt.close(figure)
-    return paths
+    return style.save(figure, folder / f"boundaries_{norm}_{data}")
 
 
 if __name__ == "__main__":

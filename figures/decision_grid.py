@@ -91,10 +91,7 @@ def _small(axes: Axes, cell: Cell) -> None:
 
 def save(cells: Iterable[Cell], norm: str, data: str, folder: Path) -> list[Path]:
     """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
-    figure = draw(chosen(cells, norm, data))
-    paths = style.save(figure, folder / f"decision_grid_{norm}_{data}")
-    plt.close(figure)
-    return paths
+    return style.save(draw(chosen(cells, norm, data)), folder / f"decision_grid_{norm}_{data}")
 
 
 if __name__ == "__main__":

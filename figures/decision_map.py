@@ -127,10 +127,7 @@ def _label(axes: Axes, result: Result) -> None:
 
 def save(result: Result, folder: Path) -> list[Path]:
     """Draw into `folder`; returns the paths of the PNG and the PDF."""
-    figure = draw(result)
-    paths = style.save(figure, folder / "decision_map")
-    plt.close(figure)
-    return paths
+    return style.save(draw(result), folder / "decision_map")
 
 
 if __name__ == "__main__":

@@ -130,9 +130,7 @@ def save(cells: Iterable[Cell], norm: str, data: str, folder: Path) -> list[Path
     """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
     with open_result(central(cells, norm, data).path) as result:
         figure = draw(compute(result), result.config_of(ArtificialConfig))
-    paths = style.save(figure, folder / f"gallery_{norm}_{data}")
-    plt.close(figure)
-    return paths
+    return style.save(figure, folder / f"gallery_{norm}_{data}")
 
 
 if __name__ == "__main__":

@@ -107,10 +107,7 @@ def save(result: Result, data: images.Images, folder: Path) -> list[Path]:
     config, rows = result.config_of(ImagesConfig), compute(result, data)
     names = DATA_SETS[config.dataset].class_names
     titles = tuple(names[int(one)] if one.isdigit() else one for one in config.classes)
-    figure = draw(rows, (titles[0], titles[1]))
-    paths = style.save(figure, folder / "image_rows")
-    plt.close(figure)
-    return paths
+    return style.save(draw(rows, (titles[0], titles[1])), folder / "image_rows")
 
 
 def main() -> None:

@@ -101,10 +101,7 @@ def of(result: Result) -> Figure:
 
 def save(result: Result, folder: Path) -> list[Path]:
     """Draw a result's curves into a folder."""
-    figure = of(result)
-    paths = style.save(figure, folder / "learning_curves")
-    plt.close(figure)
-    return paths
+    return style.save(of(result), folder / "learning_curves")
 
 
 if __name__ == "__main__":

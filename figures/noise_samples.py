@@ -138,10 +138,7 @@ def _count(value: float) -> str:
 
 def save(cells: Iterable[LearnCell], dataset: str, folder: Path) -> list[Path]:
     """Draw a data set into `folder`; returns the paths of the PNG and the PDF."""
-    figure = draw(compute(cells, dataset), dataset)
-    paths = style.save(figure, folder / f"noise_samples_{dataset}")
-    plt.close(figure)
-    return paths
+    return style.save(draw(compute(cells, dataset), dataset), folder / f"noise_samples_{dataset}")
 
 
 if __name__ == "__main__":

@@ -219,9 +219,7 @@ def write(results: Path, file: Path, folder: Path = style.RENDERED) -> list[Path
     write_text(folder / "pairs.csv", table(found))
     paths = [file, folder / "pairs.csv"]
     for dataset, pairs in found.items():
-        picture = draw(dataset, pairs)
-        paths += style.save(picture, folder / f"pairs_{dataset}")
-        plt.close(picture)
+        paths += style.save(draw(dataset, pairs), folder / f"pairs_{dataset}")
     return paths
 
 

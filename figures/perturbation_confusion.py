@@ -113,9 +113,7 @@ def _bars(axes: Axes, right: HostArray) -> None:
 def save(cells: Iterable[LearnCell], dataset: str, folder: Path) -> list[Path]:
     """Draw a data set into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(choose(cells, dataset)))
-    paths = style.save(figure, folder / f"perturbation_confusion_{dataset}")
-    plt.close(figure)
-    return paths
+    return style.save(figure, folder / f"perturbation_confusion_{dataset}")
 
 
 if __name__ == "__main__":

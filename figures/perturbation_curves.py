@@ -149,9 +149,7 @@ def _ends(values: set[int]) -> str:
 def save(cells: Iterable[LearnCell], dataset: str, folder: Path) -> list[Path]:
     """Draw a data set into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(cells, dataset), dataset)
-    paths = style.save(figure, folder / f"perturbation_curves_{dataset}")
-    plt.close(figure)
-    return paths
+    return style.save(figure, folder / f"perturbation_curves_{dataset}")
 
 
 if __name__ == "__main__":

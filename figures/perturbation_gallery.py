@@ -164,17 +164,13 @@ def _row(line: Sequence[Axes], images: HostArray, name: str, signed: bool = Fals
 def save(sets: Iterable[PerturbedSet], dataset: str, scenario: str, folder: Path) -> list[Path]:
     """Draw a data set and scenario into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(choose(sets, dataset, scenario)))
-    paths = style.save(figure, folder / f"perturbation_gallery_{dataset}_{scenario}")
-    plt.close(figure)
-    return paths
+    return style.save(figure, folder / f"perturbation_gallery_{dataset}_{scenario}")
 
 
 def save_one(config: PerturbConfig, path: Path, data_dir: Path | None) -> list[Path]:
     """Draw one set into the folder of its result."""
     figure = draw(compute({config.norm: PerturbedSet(config, path)}, data_dir))
-    paths = style.save(figure, path.parent / "gallery")
-    plt.close(figure)
-    return paths
+    return style.save(figure, path.parent / "gallery")
 
 
 if __name__ == "__main__":

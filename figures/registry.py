@@ -12,8 +12,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
-
 from data_loaders.registry import DATA_SETS
 from figures import (
     accuracy_curves,
@@ -99,21 +97,15 @@ def _alone(name: str) -> Entry:
 
     def draw(_: Sources, folder: Path) -> list[Path]:
         module = importlib.import_module(f"figures.{name}")
-        return _save(module.draw(module.compute()), folder / name)
+        return style.save(module.draw(module.compute()), folder / name)
 
     return Entry("nothing; it computes what it shows", {name: draw})
 
 
 def _predicted(sources: Sources, folder: Path) -> list[Path]:
     cells = prediction.read_cells(style.RENDERED / "prediction_cells.csv")
-    picture = prediction.draw(prediction.compute(sources.released, cells))
-    return _save(picture, folder / "prediction")
-
-
-def _save(picture: Any, stem: Path) -> list[Path]:
-    paths = style.save(picture, stem)
-    plt.close(picture)
-    return paths
+    panels = prediction.compute(sources.released, cells)
+    return style.save(prediction.draw(panels), folder / "prediction")
 
 
 def _map_of_a_run(sources: Sources, folder: Path) -> list[Path]:
@@ -158,8 +150,8 @@ def _curves_of(dataset: str) -> Draw:
             remedy = f"run `reflfap run classify --dataset {dataset}`"
             refuse("results", f"a classifier of {dataset}", "none", remedy)
         with open_result(max(runs)[-1]) as result:
-            figure = learning_curves.of(result)
-            return _save(figure, folder / f"learning_curves_{dataset}")
+            stem = folder / f"learning_curves_{dataset}"
+            return style.save(learning_curves.of(result), stem)
 
     return draw
 
@@ -170,7 +162,7 @@ def _pairs_of(dataset: str) -> Draw:
         if not found:
             remedy = f"run `reflfap sweep images --preset pairs-{dataset}`"
             refuse("results", f"pairs of classes of {dataset}", "none", remedy)
-        return _save(pairs.draw(dataset, found), folder / f"pairs_{dataset}")
+        return style.save(pairs.draw(dataset, found), folder / f"pairs_{dataset}")
 
     return draw
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -47,8 +48,9 @@ def path_from(file: Path, folder: Path) -> str:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write the figure as PNG (200 dots per inch) and PDF beside each other."""
+    """Write the figure as PNG (200 dots per inch) and PDF beside each other, and close it."""
     paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
     for path in paths:
         figure.savefig(path, dpi=200, metadata={"Creator": None} if path.suffix == ".pdf" else None)
+    plt.close(figure)
     return paths

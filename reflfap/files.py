@@ -88,8 +88,8 @@ def open_sealed(
     """The sealed file at `path` as an h5py.File open for reading, its seal verified, and the open
     file below it: whatever is moved to `path` meanwhile, both are what was verified.
 
-    Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file, without
-    `digest` none: for a file that has just been verified.
+    Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file; none
+    without `digest`, for a file that has just been verified.
     Checked by test_files.py::test_every_flipped_bit_is_noticed and ::test_truncated_and_foreign.
     """
     try:

@@ -82,6 +82,14 @@ def test_released_trainings():
                     assert (config.depth, config.width) == (0, 0)
 
 
+def test_colours_on_two_cores():
+    """Perturbed ones are not cropped and mirrored, which would hold learning up; clean ones are."""
+    config = LearnConfig(dataset="cifar-10", preset="cpu")
+    assert not config.augment
+    assert config.usual_classifier.augment
+    assert LearnConfig(dataset="cifar-10", preset="cpu", augment=True).augment
+
+
 @pytest.mark.parametrize("dataset", DATA_SETS)
 def test_the_classifier_is_the_presets(dataset):
     """By default the released one, of its seed and precision; of cpu one no wider than that."""
