@@ -52,7 +52,7 @@ def learning(config: LearnConfig) -> Estimate:
 
 
 def perturbing(config: PerturbConfig) -> Estimate:
-    """Making a perturbed set, the images it starts from included.
+    """Making a perturbed set against the preset's classifier, the images it starts from included.
 
     Checked by test_estimates.py::test_estimates_grow_with_the_work.
     """
