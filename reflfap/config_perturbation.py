@@ -47,7 +47,7 @@ SCALES = {
     "cpu": {
         "mnist": Scale(20_000, 12, 60_000, 6, steps=20, width=8, rate=0.01, batch=32),
         "fashion-mnist": Scale(20_000, 12, 60_000, 6, steps=20, width=8, rate=0.01, batch=32),
-        "cifar-10": Scale(20_000, 12, 20_000, 12, 20, depth=16, width=1, rate=0.02, batch=32),
+        "cifar-10": Scale(10_000, 20, 10_000, 20, 20, depth=16, width=1, rate=0.02, batch=32),
         "embedded": Scale(1_000, 30, 2_000, 15, steps=20, width=4, rate=0.01, batch=32),
     },
 }
