@@ -109,7 +109,7 @@ def _of_dataset(cells: Sequence[LearnCell], dataset: str, pictures: str) -> Iter
     if without:
         yield f"No control yet: {', '.join(without)}."
     yield f"### {title[0].upper()}{title[1:]}: bridge to the theory"
-    heads = ("scenario", "norm", "eps", "samples", "network", *BRIDGE.values())
+    heads = ("scenario", "norm", "eps", "preset", "samples", "epochs", "network", *BRIDGE.values())
     yield "\n".join(_table(heads, map(_bridge, found)))
 
 
@@ -151,10 +151,7 @@ def _result(setting: Setting) -> list[str]:
         _spread(setting.best),
         _spread(setting.last),
         str(len(setting.cells)),
-        _preset(config),
-        f"{setting.samples:,}",
-        str(config.epochs),
-        learning_curves.network_name(config),
+        *_scale(setting),
         f"{config.rate:g}",
         str(config.steps),
         _mean(setting.values("attack_success")),
@@ -163,6 +160,13 @@ def _result(setting: Setting) -> list[str]:
 
 def _name(config: LearnConfig) -> list[str]:
     return [config.scenario, NORMS[config.norm], f"{config.size:g}"]
+
+
+def _scale(setting: Setting) -> list[str]:
+    """At which scale: preset, samples, epochs, network."""
+    config = setting.config
+    network = learning_curves.network_name(config)
+    return [_preset(config), f"{setting.samples:,}", str(config.epochs), network]
 
 
 def _preset(config: LearnConfig) -> str:
@@ -190,7 +194,7 @@ def _bridge(setting: Setting) -> list[str]:
         "–" if name in OF_PERTURBATIONS and not config.size else _mean(setting.values(name))
         for name in BRIDGE
     ]
-    return [*_name(config), f"{setting.samples:,}", learning_curves.network_name(config), *numbers]
+    return [*_name(config), *_scale(setting), *numbers]
 
 
 def _of_two(cell: TwoClasses) -> list[str]:

@@ -48,9 +48,14 @@ def path_from(file: Path, folder: Path) -> str:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write the figure as PNG (200 dots per inch) and PDF beside each other, and close it."""
+    """Write the figure as PNG (200 dots per inch) and PDF beside each other, and close it.
+
+    Without a date, so that an unchanged figure is an unchanged file.
+    Checked by test_figures.py::test_saved_twice.
+    """
     paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
     for path in paths:
-        figure.savefig(path, dpi=200, metadata={"Creator": None} if path.suffix == ".pdf" else None)
+        without = {"Creator": None, "CreationDate": None} if path.suffix == ".pdf" else None
+        figure.savefig(path, dpi=200, metadata=without)
     plt.close(figure)
     return paths

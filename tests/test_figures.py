@@ -1,11 +1,12 @@
 """Figures: what is plotted, tested as data."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures import decision_map, path_to_the_limit
+from figures import decision_map, path_to_the_limit, style
 from reflfap import cli, onehidden
 from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial, cell, plane
@@ -60,3 +61,15 @@ def test_path_to_the_limit():
     assert np.all(np.diff(course.distance) < 0)
     assert course.aligned[-1] == 1.0
     assert path_to_the_limit.draw(course, np.geomspace(1, 1e6, 5)).axes
+
+
+def test_saved_twice(tmp_path, monkeypatch):
+    """Equal figures are equal files, whenever they are saved."""
+    found = []
+    for day in (1, 2):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(86_400 * day))
+        figure, axes = plt.subplots()
+        axes.plot([0, 1], [0, 1])
+        found.append([path.read_bytes() for path in style.save(figure, tmp_path / str(day))])
+        assert not plt.fignum_exists(figure.number)
+    assert found[0] == found[1]

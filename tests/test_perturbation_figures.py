@@ -172,7 +172,7 @@ def test_the_section_has_every_cell(cells):
     assert text == perturbation_page.section(cells[::-1], "pictures", "What we read.\n")
     assert text.count("What we read.") == 1
     first = [row for row in rows(text) if len(row) == 14][1:]
-    second = [row for row in rows(text) if len(row) == 13][1:]
+    second = [row for row in rows(text) if len(row) == 15][1:]
     found = perturbation.settings(cells)
     assert len(first) == len(second) == len(found)
     for one, row, bridge in zip(found, first, second, strict=True):
@@ -180,6 +180,7 @@ def test_the_section_has_every_cell(cells):
         courses = np.asarray([made.course(replace(of, seed=seed)) for seed in (0, 1)])
         name = [of.scenario, perturbation.NORMS[of.norm], f"{of.size:g}"]
         assert row[:3] == bridge[:3] == name
+        assert row[7:11] == bridge[3:7]  # at which scale
         for shown, values in ((row[4], courses.max(axis=1)), (row[5], courses[:, -1])):
             least, most = values.min(), values.max()
             assert shown == f"{values.mean():.3f} ({least:.3f} to {most:.3f})"
@@ -187,9 +188,9 @@ def test_the_section_has_every_cell(cells):
         assert row[9:] == ["4", "ConvNet, width 4", f"{of.rate:g}", str(of.steps), "0.901"]
         if of.size:
             expected = [f"{made.BRIDGE[name] + 0.001:.3f}" for name in perturbation_page.BRIDGE]
-            assert bridge[5:] == expected
+            assert bridge[7:] == expected
         else:
-            assert [number == "–" for number in bridge[5:]] == [1, 1, 0, 1, 0, 1, 0, 0]
+            assert [number == "–" for number in bridge[7:]] == [1, 1, 0, 1, 0, 1, 0, 0]
     assert "No networks yet" not in text
     assert "No control yet" not in text
 
@@ -205,8 +206,8 @@ def test_the_section_says_what_is_missing(tmp_path):
     assert row[7] == "cpu, dtype float64, classifier abc"
     assert row[13] == "–"
     assert "(" not in row[4]
-    (bridge,) = (row for row in rows(text) if len(row) == 13 and row[0] == "noise")
-    assert [number == "–" for number in bridge[5:]] == [0, 0, 0, 1, 0, 0, 0, 0]
+    (bridge,) = (row for row in rows(text) if len(row) == 15 and row[0] == "noise")
+    assert [number == "–" for number in bridge[7:]] == [0, 0, 0, 1, 0, 0, 0, 0]
     assert "natural-deterministic L2, natural-deterministic L∞, natural-determ" in text
     assert "noise L∞." in text
     assert "No control yet: natural-random, natural-deterministic, noise." in text
