@@ -21,19 +21,20 @@ class Preset(NamedTuple):
     rate: float = 0.1
     depth: int = 0  # of a WideResNet
     width: int = 0  # of the data set's usual network; of a ConvNet, 0 is the released one
+    augment: bool = False  # crop and mirror at random
 
 
 PRESETS = {
     "paper": {
         "mnist": Preset(epochs=100),
         "fashion-mnist": Preset(epochs=200),
-        "cifar-10": Preset(epochs=200, depth=28, width=10),
+        "cifar-10": Preset(epochs=200, depth=28, width=10, augment=True),
         "embedded": Preset(epochs=200),
     },
     "cpu": {
         "mnist": Preset(epochs=4),
         "fashion-mnist": Preset(epochs=6, rate=0.05),
-        "cifar-10": Preset(epochs=9, depth=16, width=1),
+        "cifar-10": Preset(epochs=9, depth=16, width=1, augment=True),
         "embedded": Preset(epochs=30, rate=0.05),
     },
 }
@@ -126,7 +127,7 @@ def resolve(config: Any, chosen: Preset) -> None:
         "network": "wideresnet" if config.dataset == "cifar-10" else "convnet",
         "epochs": chosen.epochs,
         "rate": chosen.rate,
-        "augment": config.dataset == "cifar-10",
+        "augment": chosen.augment,
     }
     for name, value in defaults.items():
         if getattr(config, name) is None:

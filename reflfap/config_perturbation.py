@@ -215,8 +215,8 @@ class LearnConfig(PerturbConfig):
         scale = self.scale
         epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
         self._default("batch", scale.batch)
-        self._default("augment", scale.augment)
-        resolve(self, Preset(epochs, scale.rate or self._released_rate, scale.depth, scale.width))
+        rate = scale.rate or self._released_rate
+        resolve(self, Preset(epochs, rate, scale.depth, scale.width, scale.augment))
         if self.subset >= self.samples:
             self._set("subset", 0)
         learned = self.subset or self.samples
