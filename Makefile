@@ -1,6 +1,6 @@
 # make demo       the main job, from nothing to a picture
 # make test       style, types and all tests but the slow ones
-# make test-slow  the long real runs
+# make test-all   these, then the slow ones: long real runs, mutations, parity with PyTorch
 # make bench      the measurements in benchmarks/ (installs PyTorch, the peer)
 # make test-gpu   the tests on CuPy too, where there is an NVIDIA GPU; CUDA=12 for an older driver
 # make bench-gpu  one cell on NumPy and on CuPy, compared and timed: gpu-report.md and .json
@@ -11,11 +11,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
+# test files side by side, a BLAS thread each: products this small gain nothing from two
+SIDE_BY_SIDE := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 UNRESTRICTED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 CUDA ?= 13
 INPUTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow bench test-gpu bench-gpu clean
+.PHONY: demo test test-slow test-all bench test-gpu bench-gpu clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/reflfap run artificial --n-adv 1000 --figure
@@ -24,10 +26,13 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow"
+	$(SIDE_BY_SIDE) -m "not slow"
 
-test-slow: $(VENV)/test.stamp
-	$(BIN)/pytest -m slow
+test-all: test test-slow
+
+# parity needs the peer, PyTorch
+test-slow: $(VENV)/bench.stamp
+	$(SIDE_BY_SIDE) -m "slow or torch"
 
 bench: $(VENV)/bench.stamp
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.descent

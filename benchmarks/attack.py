@@ -4,7 +4,8 @@
 
 The products: two of 2 m d n operations a step and chunk, the forward and the gradient of the
 network. Wanted of the evaluated attack: at least 80 percent of their speed, peak memory below 3 GB
-at N_adv = d = 10,000. The followed attack, reflfap.following, does the same without the products.
+at N_adv = d = 10,000. The attack by updates,
+reflfap.fast.linear_updates, does the same without the products.
 """
 
 from functools import partial
@@ -16,8 +17,8 @@ from benchmarks.timing import paired, peak_memory, print_machine
 from data_loaders import artificial as data
 from reflfap import onehidden
 from reflfap.attacks import CHUNK_ELEMENTS, L0, L2, LInf, LInfSign, attack
-from reflfap.following import perturb
-from reflfap.host import keep_freed_memory
+from reflfap.fast.linear_updates import attack_network
+from reflfap.machine import keep_freed_memory
 from reflfap.rng import stream
 
 STEPS = 10
@@ -66,7 +67,9 @@ def main():
             return run(FEW, LONG, norm)
 
         def followed(norm=norm):
-            return perturb(net, noise[:FEW], target[:FEW], norm, steps=LONG, low=-1.0, high=1.0)
+            return attack_network(
+                net, noise[:FEW], target[:FEW], norm, steps=LONG, low=-1.0, high=1.0
+            )
 
         times = paired(followed, evaluated, runs=3)
         print(

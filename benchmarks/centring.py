@@ -10,9 +10,8 @@ import os
 
 import numpy as np
 
-from reflfap.cli_run import two_classes
-from reflfap.config import ImagesConfig
-from reflfap.experiments.images import prepare
+from reflfap.cli.run import two_classes
+from reflfap.experiments.images import ImagesConfig, prepare
 from reflfap.theory.orthogonality import orthogonality
 
 PAIRS = {"mnist": ("3", "7"), "fashion-mnist": ("1", "8"), "cifar-10": ("0", "1")}

@@ -24,12 +24,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.timing import paired, print_machine
-from reflfap.deep import classifier, layers, winograd
+from reflfap.deep import classifier, layers
 from reflfap.deep.convnet import convnet
-from reflfap.deep.network import initial_weights, running
-from reflfap.deep.team import Team, share
+from reflfap.deep.network import initial_arrays, running
 from reflfap.deep.wideresnet import wideresnet
-from reflfap.host import keep_freed_memory
+from reflfap.fast import winograd
+from reflfap.fast.worker_pool import WorkerPool, share
+from reflfap.machine import keep_freed_memory
 from reflfap.rng import stream
 from reflfap.training import minibatch
 from reflfap.training.batches import Draw
@@ -68,14 +69,14 @@ class Problem:
         self.constants = (0.5,) * self.channels, (0.25,) * self.channels
         build = partial(wideresnet, *case.size) if case.size else convnet
         self.network = build(*self.constants)
-        self.weights = initial_weights(self.network, stream(0, "weights"), dtype)
+        self.weights = initial_arrays(self.network, stream(0, "weights"), dtype)
         rng = stream(0, "images")
         x = rng.random((n, *self.shape), dtype=dtype)
         self.images = classifier.Images(x, rng.integers(0, 10, n))
 
 
-def ours(case, team):
-    """The call to time, for a team at work."""
+def ours(case, pool):
+    """The call to time, for a pool at work."""
     problem = Problem(case, case.batch)
     network, weights, (x, y) = problem.network, problem.weights, problem.images
     if not case.step:
@@ -83,19 +84,19 @@ def ours(case, team):
         flat = x.reshape(len(x), -1)
 
         def part_of_gradient(part, total):
-            rows = share(len(x), team.workers, part)
+            rows = share(len(x), pool.workers, part)
             return margin(flat[rows], y[rows])
 
-        return partial(team.run, part_of_gradient)
+        return partial(pool.run, part_of_gradient)
 
     velocity = {name: np.zeros_like(w) for name, w in weights.items() if not running(name)}
     number = itertools.count()
 
     def step():
         draw = Draw(0, "training", 0, next(number))
-        found = minibatch.gradient(network, weights, problem.images, team, draw)
+        found = minibatch.gradient(network, weights, problem.images, pool, draw)
         weights.update(network.moved(weights, found.moments))
-        minibatch.step(weights, velocity, found.gradients, HOW, HOW.rate, team)
+        minibatch.step(weights, velocity, found.gradients, HOW, HOW.rate, pool)
 
     return step
 
@@ -139,12 +140,12 @@ def theirs(case, memory_format):
     return step
 
 
-def difference(case, team):
+def difference(case, pool):
     """Of both float64 gradients in training mode without dropout, relative to their size."""
     from torch.nn.functional import cross_entropy
 
     problem = Problem(case, 4, "float64")
-    found = minibatch.gradient(problem.network, problem.weights, problem.images, team).gradients
+    found = minibatch.gradient(problem.network, problem.weights, problem.images, pool).gradients
     total = {name: sum(part[name] for part in found) for name in found[0]}
     module, x, y = twin(case, problem, **({"dropout": 0.0} if case.size else {}))
     cross_entropy(module(x), y).backward()
@@ -157,11 +158,13 @@ def difference(case, team):
 def steps():
     """Both ratios and the memory of each case."""
     for name, case in CASES.items():
-        with Team(WORKERS) as team:  # whose limit on BLAS threads does not reach PyTorch's own
-            run, times = ours(case, team), {}
+        with WorkerPool(
+            WORKERS
+        ) as pool:  # whose limit on BLAS threads does not reach PyTorch's own
+            run, times = ours(case, pool), {}
             print(f"{case.title}, {case.batch} images")
             try:
-                print(f"  gradients in float64 differ by {difference(case, team):.0e}")
+                print(f"  gradients in float64 differ by {difference(case, pool):.0e}")
                 times = {one: paired(theirs(case, one), run, case.runs) for one in FORMATS}
             except ImportError:
                 seconds = paired(run, lambda: None, case.runs).a
@@ -193,10 +196,10 @@ def memory(name, whose):
         from benchmarks import torch_networks  # noqa: F401
 
     imported = resident("VmRSS")
-    with Team(WORKERS) as team:
+    with WorkerPool(WORKERS) as pool:
         if whose == "ours":
             keep_freed_memory()
-            run = ours(CASES[name], team)
+            run = ours(CASES[name], pool)
         else:
             run = theirs(CASES[name], whose)
         for _ in range(3):
@@ -253,7 +256,8 @@ def convolved(x, w, b, dy, padding, m):
     if m is None:
         y = layers.plain_convolution(x, w, b, 1, padding)
         return y, *layers.plain_convolution_backward(dy, x, w, 1, padding)[:2]
-    return winograd.convolve(x, w, b, padding, m), *winograd.backward(x, w, dy, padding, m)[:2]
+    dx, dw, *_ = winograd.convolve_backward(x, w, dy, padding, m)
+    return winograd.convolve(x, w, b, padding, m), dx, dw
 
 
 def timed_layers(runs=7):

@@ -18,9 +18,9 @@ from benchmarks.torch_networks import ConvNet, load
 from reflfap import attacks
 from reflfap.deep import classifier
 from reflfap.deep.convnet import convnet
-from reflfap.deep.network import initial_weights
-from reflfap.experiments.perturbation_learning import CHUNK
-from reflfap.host import keep_freed_memory
+from reflfap.deep.network import initial_arrays
+from reflfap.experiments.perturbed_set import CHUNK
+from reflfap.machine import keep_freed_memory
 from reflfap.rng import stream
 
 IMAGES, STEPS, RADIUS = 256, 10, 2.0
@@ -71,7 +71,7 @@ def main(width=16):
 
     torch.set_num_threads(WORKERS)
     network = convnet(*MOMENTS, width=width)
-    weights = initial_weights(network, stream(0, "weights"), "float32")
+    weights = initial_arrays(network, stream(0, "weights"), "float32")
     rng = stream(0, "images")
     x, target = rng.random((IMAGES, *SHAPE), np.float32), rng.integers(0, 10, IMAGES)
     run, work = ours(network, weights, x, target), IMAGES * (STEPS + 1)

@@ -17,10 +17,10 @@ from benchmarks.timing import paired, peak_memory, print_machine
 from data_loaders import artificial as data
 from figures import style
 from reflfap import onehidden
-from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
-from reflfap.host import keep_freed_memory
+from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.losses import EXPONENTIAL
+from reflfap.machine import keep_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.rng import stream
 from reflfap.training.descent import descent
@@ -46,7 +46,7 @@ def run_cell(n_adv, runs):
     totals = []
     for run in range(runs):
         stages, start = Stages(), time.perf_counter()
-        cell = artificial.run(ArtificialConfig(n_adv=n_adv, seed=run), monitor=stages)
+        cell = artificial.cell(ArtificialConfig(n_adv=n_adv, seed=run), monitor=stages)
         totals.append(time.perf_counter() - start)
         seconds = {name: round(value, 1) for name, value in stages.seconds.items()}
         trainings = sum(value for name, value in stages.seconds.items() if name != "attack")

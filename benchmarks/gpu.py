@@ -19,14 +19,14 @@ import tyro
 from benchmarks.timing import peak_memory, processor
 from data_loaders.artificial import DISTRIBUTIONS
 from reflfap.backend import asarray, namespace_for, synchronise, to_host
-from reflfap.config import ArtificialConfig
 from reflfap.errors import InputError
 from reflfap.experiments import artificial
-from reflfap.experiments.cell import accuracies, learn, own_metrics
-from reflfap.host import keep_freed_memory
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.three_networks import accuracies, own_metrics, train_and_attack
+from reflfap.machine import keep_freed_memory
 from reflfap.monitor import Monitor
-from reflfap.progress import say
-from reflfap.provenance import describe
+from reflfap.runs.progress import say
+from reflfap.runs.provenance import describe
 
 READS = 100
 
@@ -59,7 +59,7 @@ def measured(config, natural, noise, xp):
     """The cell on `xp`, from samples that are drawn already."""
     say(f"computing on {xp.__name__}")
     domain, clock = DISTRIBUTIONS[config.data], Clock(xp)
-    learned = learn(config, natural, noise, (domain.low, domain.high), xp, clock)
+    learned = train_and_attack(config, natural, noise, (domain.low, domain.high), xp, clock)
     metrics = {**accuracies(learned, natural), **own_metrics(learned)}
     clock.note("accuracies")
     cell = learned.cell(metrics)

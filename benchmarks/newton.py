@@ -15,7 +15,7 @@ from benchmarks.timing import paired, print_machine
 from data_loaders import artificial as data
 from reflfap import onehidden
 from reflfap.rng import stream
-from reflfap.training.frozen import conjugate_gradients, interaction
+from reflfap.training.implicit import conjugate_gradients, interaction
 
 
 def main():

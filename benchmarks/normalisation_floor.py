@@ -14,9 +14,9 @@ import sys
 import numpy as np
 
 from reflfap import onehidden
-from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
-from reflfap.experiments.cell import train
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.three_networks import train
 
 FLOOR, RATE, SAMPLES = 1e-12, 0.3, 500
 DIVISORS = {"no floor": None, "each loss": 1.0, "mean of 10,000": 1e4}

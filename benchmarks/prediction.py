@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.timing import print_machine
 from figures.prediction import read_released
-from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
-from reflfap.host import keep_freed_memory
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.machine import keep_freed_memory
 
 NORMS = ("l2", "linf", "linf sign", "l0")
 FIELDS = ("norm", "data", "d", "n", "n_adv", "epsilon", "seed", "acc_predicted", "acc_adversarial")
@@ -49,7 +49,7 @@ def cells(count):
 def own(count, file):
     errors, rows = defaultdict(list), []
     for config in cells(count):
-        metrics = artificial.run(config).metrics
+        metrics = artificial.cell(config).metrics
         got, expected = metrics["acc_adversarial"], metrics["acc_predicted"]
         label = f"{config.norm} {config.variant}, {config.data}"
         errors[label].append(expected - got)

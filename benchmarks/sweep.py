@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 from benchmarks.timing import print_machine
-from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.runs.running import Place
 from reflfap.sweep import engine
 from reflfap.sweep.executors import Dask, InProcess, Processes
-from reflfap.sweep.work import Place
 
 CELLS = [
     ArtificialConfig(
@@ -34,7 +34,7 @@ def seconds(executor, workers, cells=CELLS):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), threads=1)
         start = time.perf_counter()
-        found = engine.run(engine.remaining(cells, place.out), place, executor, workers)
+        found = engine.run_tasks(engine.remaining(cells, place.out), place, executor, workers)
         end = time.perf_counter()
     if found.failed:
         sys.exit(str(found.failed))

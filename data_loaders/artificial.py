@@ -30,7 +30,6 @@ def samples(data: str, n: int, dim: int, rng: np.random.Generator, dtype: str) -
 
     Drawn in float64 row by row and rounded, so that float32 and float64 runs see the same data and
     the first rows do not depend on n. Holds one chunk of 32 MiB besides the result.
-    Checked by test_artificial_data.py::test_first_rows_do_not_depend_on_n and ::test_moments.
     """
     checks.choice("data", data, DISTRIBUTIONS)
     n, dim = checks.whole_number("n", n, 1), checks.whole_number("dim", dim, 1)

@@ -31,7 +31,6 @@ def write_rows(file: Any, name: str, array: HostArray) -> Any:
     """Store `array` (N, ...) as the dataset `name` in chunks of 1 MiB of rows; the dataset.
 
     Holds a few chunks besides. Time: that of zlib, shared by the threads.
-    Checked by test_converted.py::test_any_hdf5_tool_reads_the_same.
     """
     rows = min(max(1, CHUNK_BYTES // max(1, array[:1].nbytes)), len(array))
     shape, chunks = array.shape, (rows, *array.shape[1:])
@@ -60,7 +59,6 @@ def read_rows(dataset: Any, path: Path, first: int = 0, last: int | None = None)
     DamagedFileError if its chunks are others, or not what they must be; nothing is decoded beyond
     the size of a chunk, and nothing allocated that the file could not fill.
     Memory: the rows and, for each thread, a chunk or two.
-    Checked by test_converted.py::test_damaged_chunks_are_refused and ::test_pieces_of_a_file.
     """
     last = len(dataset) if last is None else min(last, len(dataset))
     _check_layout(dataset, path)

@@ -15,16 +15,13 @@ from data_loaders.chunked import AGAIN, read_rows, write_rows
 from data_loaders.image_set import ImageSet
 from reflfap import checks
 from reflfap.errors import refuse
-from reflfap.files import plain_dataset, read_sealed, write_sealed
+from reflfap.sealed import plain_dataset, read_sealed, write_sealed
 
 LARGEST = 2**32  # bytes of an array that is read: CIFAR-10 as float32 has 0.6 GB
 
 
 def write_images(path: Path, found: ImageSet) -> None:
-    """Write any image set, uint8 or float32, to `path`; whole or not at all.
-
-    Checked by test_converted.py::test_perturbed_sets_are_kept_as_floats.
-    """
+    """Write any image set, uint8 or float32, to `path`; whole or not at all."""
     if found.images.dtype not in (np.uint8, np.float32) or found.images.ndim != 4:
         got = f"{found.images.dtype} {found.images.shape}"
         refuse("images", "uint8 or float32 of shape (N, C, H, W)", got, "convert them first")
@@ -42,8 +39,6 @@ def read_images(path: Path) -> ImageSet:
 
     Time: one pass over the file for its seal, and the decompression, shared by the threads.
     Memory: the images and, for each thread, two chunks of 1 MiB.
-    Checked by test_converted.py::test_damaged_files_are_refused and
-    ::test_memory_is_that_of_the_images.
     """
     with _opened(path) as (stored, about):
         return about._replace(images=read_rows(stored, path))
@@ -54,7 +49,6 @@ def pieces(path: Path, rows: int) -> Iterator[ImageSet]:
 
     Raises as `read_images` does. Time: for the first piece one pass over the file, for its seal.
     Memory: the labels, one piece, and the chunks that hold it.
-    Checked by test_converted.py::test_pieces_of_a_file.
     """
     checks.whole_number("rows", rows, 1)
     with _opened(path) as (stored, about):

@@ -29,8 +29,6 @@ def read_idx(path: Path, most: int = MOST_BYTES) -> HostArray:
     allocated; then exactly as many bytes are decompressed, into the array itself, and one more is
     asked for, which must not be there. DamagedFileError otherwise, StoreError without a file.
     Time: one pass. Memory: the array and about 1 MiB.
-    Checked by test_loaders.py::test_idx_round_trip, ::test_bad_idx_is_refused,
-    ::test_a_gzip_bomb_is_not_unpacked and test_loader_fuzzing.py::test_mutated_idx.
     """
     path = Path(path)
     with decompressed(path, limit=most + 4 + 4 * 3) as stream:

@@ -22,10 +22,7 @@ class ImageSet(NamedTuple):
     sha256: str  # of the files it was read from, decompressed, one after the other
 
     def floats(self, dtype: str = "float32") -> HostArray:
-        """The images on [0, 1], (N, C, H, W) as `dtype`; holds nothing else of that size.
-
-        Checked by test_loaders.py::test_floats.
-        """
+        """The images on [0, 1], (N, C, H, W) as `dtype`; holds nothing else of that size."""
         checks.choice("dtype", dtype, ("float32", "float64"))
         values = self.images.astype(dtype)
         values /= WHITE
@@ -41,29 +38,20 @@ class ImageSet(NamedTuple):
 
     @property
     def mean(self) -> HostArray:
-        """The mean of `floats` per channel, (C,) float64, from the histogram: exact counts.
-
-        Checked by test_loaders.py::test_published_moments and ::test_moments_are_those_of_floats.
-        """
+        """The mean of `floats` per channel, (C,) float64, from the histogram: exact counts."""
         counts = self.histogram()
         return np.asarray(counts @ _LEVELS / counts.sum(axis=1))
 
     @property
     def std(self) -> HostArray:
-        """The standard deviation (of the population) of `floats` per channel, (C,) float64.
-
-        Checked by test_loaders.py::test_published_moments and ::test_moments_are_those_of_floats.
-        """
+        """The standard deviation (of the population) of `floats` per channel, (C,) float64."""
         counts = self.histogram()
         mean = counts @ _LEVELS / counts.sum(axis=1)
         squares = (_LEVELS - mean[:, None]) ** 2
         return np.asarray(np.sqrt((counts * squares).sum(axis=1) / counts.sum(axis=1)))
 
     def chunks(self, rows: int) -> Iterator["ImageSet"]:
-        """The set in pieces of `rows` images, the last of fewer; views, nothing is copied.
-
-        Checked by test_loaders.py::test_chunks.
-        """
+        """The set in pieces of `rows` images, the last of fewer; views, nothing is copied."""
         checks.whole_number("rows", rows, 1)
         for first in range(0, len(self.labels), rows):
             some = slice(first, first + rows)
@@ -74,7 +62,6 @@ class ImageSet(NamedTuple):
 
         Classes are given by number or by name; InputError for unknown ones and for one class twice.
         Copies the images kept.
-        Checked by test_loaders.py::test_two_classes and ::test_unknown_classes_are_refused.
         """
         a, b = self._class(first), self._class(second)
         if a == b:

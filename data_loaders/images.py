@@ -27,8 +27,6 @@ def load(name: str, split: str = "train", folder: Path | None = None) -> ImageSe
     what to do; DamagedFileError for files that are not whole. Downloads nothing.
     Time: 0.2 s; CIFAR-10's archive 1.3 s, or 10 s packed as xz. Memory: the images
     and a few MB; xz needs 8 MB besides.
-    Checked by test_loaders.py::test_complete_sets, ::test_against_plain_readings,
-    ::test_embedded, ::test_missing_data_are_reported and test_converted.py::test_load_takes_it.
     """
     checks.choice("split", split, SPLITS)
     path = registry.place(name, folder) / f"{split}.h5"
@@ -46,7 +44,6 @@ def load_original(name: str, split: str = "train", folder: Path | None = None) -
 
     The digest is that of `zcat IMAGES LABELS | sha256sum`, of `cat data_batch_?.bin | sha256sum`:
     it does not depend on how the files were packed.
-    Checked by test_loaders.py::test_extracted_files_and_digest.
     """
     where = registry.place(name, folder)
     checks.choice("split", split, SPLITS)
@@ -66,7 +63,6 @@ def convert(name: str, split: str = "train", folder: Path | None = None) -> Path
     """Read the original files of an image set and write folder/name/split.h5; the path.
 
     Raises as `load` does, InputError for "embedded", and StoreError if the file cannot be written.
-    Checked by test_converted.py::test_a_converted_set_is_the_set.
     """
     if name == "embedded":
         refuse("data", "a set to convert", name, "it is small, and part of the package")
@@ -80,7 +76,6 @@ def check_converted(name: str, folder: Path | None = None) -> list[tuple[str, st
     """Each HDF5 file of the set that is there, with "good" or "differs (what is wrong)".
 
     Seal, images and labels, and the digest it states: all must be those of the original files.
-    Checked by test_converted.py::test_check_of_converted_sets.
     """
     found = []
     for split, expected in zip(SPLITS, registry.DATA_SETS[name].contents, strict=True):
@@ -126,7 +121,7 @@ def _idx(name: str, split: str, where: Path) -> tuple[HostArray, HostArray]:
 
 
 def _cifar(name: str, split: str, where: Path) -> tuple[HostArray, HostArray]:
-    found = cifar.find(where)
+    found = cifar.find_cifar10(where)
     if found is None:
         _missing(name, f"cifar-10-binary.tar.gz or {cifar.FOLDER}", where)
     return cifar.read_cifar10(found, split)

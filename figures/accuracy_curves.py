@@ -6,7 +6,7 @@ the least to the most. The noise network, which learned the same noise without t
 the control. Line: (L4), without a fitted constant. Squares: points of the released code, if
 REFLFAP_REFERENCE names a folder with them.
 
-    python -m figures.accuracy_curves RESULTS [FOLDER]
+    python -m figures accuracy_curves RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ from figures.sweeps import (
     sweep_points,
 )
 from reflfap.backend import HostArray
-from reflfap.config import ArtificialConfig
+from reflfap.experiments.artificial import ArtificialConfig
 
 MANY = 10  # seeds of a point from which single ones are no longer drawn
 LOOKS: dict[str, dict[str, Any]] = {
@@ -201,9 +201,3 @@ def save(
     """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(cells, norm, data, released))
     return style.save(figure, folder / f"accuracy_{norm}_{data}")
-
-
-if __name__ == "__main__":
-    from figures import registry  # which imports this module
-
-    registry.main("accuracy_curves")

@@ -4,7 +4,7 @@ The map is that of `decision_map`: regions and solid line are the standard netwo
 natural ones it learned. The other lines are adversarial networks of the sweep over N_adv, of one
 seed, so that all learned noise perturbed against the same standard network.
 
-    python -m figures.decision_boundaries RESULTS [FOLDER]
+    python -m figures decision_boundaries RESULTS [FOLDER]
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from figures import decision_map, style
 from figures.sweeps import DATA, NORMS, Cell, find_centre, sweep_points
-from reflfap.store import open_result
+from reflfap.runs.store import open_result
 
 WANTED = (10, 20, 100)  # N_adv
 LOOKS: tuple[dict[str, Any], ...] = (
@@ -87,9 +87,3 @@ def save(cells: Iterable[Cell], norm: str, data: str, folder: Path) -> list[Path
     """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(chosen(cells, norm, data)))
     return style.save(figure, folder / f"boundaries_{norm}_{data}")
-
-
-if __name__ == "__main__":
-    from figures import registry  # which imports this module
-
-    registry.main("decision_boundaries")

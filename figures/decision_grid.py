@@ -4,7 +4,7 @@ Rows are the sweeps, columns values from the least to the largest, of one seed; 
 `decision_map`. Titles: the value, and the accuracies of the standard, the noise and the adversarial
 network on the natural data. The planes differ: each is that of its own standard network.
 
-    python -m figures.decision_grid RESULTS [FOLDER]
+    python -m figures decision_grid RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +28,8 @@ from figures.sweeps import (
     find_centre,
     sweep_points,
 )
-from reflfap.experiments.cell import NETWORKS
-from reflfap.store import open_result
+from reflfap.experiments.three_networks import NETWORKS
+from reflfap.runs.store import open_result
 
 COLUMNS = 5
 RESOLUTION = 121
@@ -92,9 +92,3 @@ def _small(axes: Axes, cell: Cell) -> None:
 def save(cells: Iterable[Cell], norm: str, data: str, folder: Path) -> list[Path]:
     """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
     return style.save(draw(chosen(cells, norm, data)), folder / f"decision_grid_{norm}_{data}")
-
-
-if __name__ == "__main__":
-    from figures import registry  # which imports this module
-
-    registry.main("decision_grid")

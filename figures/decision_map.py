@@ -25,9 +25,10 @@ from data_loaders.artificial import DISTRIBUTIONS
 from figures import style
 from reflfap import onehidden
 from reflfap.backend import HostArray
-from reflfap.config import ArtificialConfig
-from reflfap.experiments import cell
-from reflfap.store import Result, open_result
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.experiment import Inputs, Stored
+from reflfap.experiments.three_networks import NETWORKS
+from reflfap.runs.store import open_result
 
 HALF_WIDTH = 3.4  # for uniform data; for others in proportion to their standard deviation
 RESOLUTION = 341
@@ -43,13 +44,13 @@ class DecisionMap(NamedTuple):
     directions: HostArray  # (2, 2) coordinates of v and of u
 
 
-def compute(result: Result, resolution: int = RESOLUTION) -> DecisionMap:
+def compute(result: Stored, resolution: int = RESOLUTION) -> DecisionMap:
     """The decision map of a stored cell of E1; InputError for a result of another experiment."""
     config = result.config_of(ArtificialConfig)
     edge = HALF_WIDTH * math.sqrt(3 * DISTRIBUTIONS[config.data].variance)
     axis = np.linspace(-edge, edge, resolution)
     outputs = {}
-    for name in cell.NETWORKS:
+    for name in NETWORKS:
         net = onehidden.network(result.array(f"plane/{name}", (config.hidden, 2)), config.slope)
         rows = (np.stack([axis, np.full(resolution, t)], axis=1) for t in axis)
         f = np.stack([onehidden.forward(net, row)[0] for row in rows])
@@ -58,7 +59,7 @@ def compute(result: Result, resolution: int = RESOLUTION) -> DecisionMap:
     return DecisionMap(axis, outputs, samples, labels, result.array("plane/directions", (2, 2)))
 
 
-def draw(result: Result) -> Figure:
+def draw(result: Stored) -> Figure:
     """The picture, at column width."""
     data = compute(result)
     with plt.rc_context(style.RC):
@@ -115,7 +116,7 @@ def legend(figure: Figure, axes: Axes) -> None:
     )
 
 
-def _label(axes: Axes, result: Result) -> None:
+def _label(axes: Axes, result: Stored) -> None:
     name_axes(axes)
     config = result.config_of(ArtificialConfig)
     axes.set_title(
@@ -125,9 +126,14 @@ def _label(axes: Axes, result: Result) -> None:
     )
 
 
-def save(result: Result, folder: Path) -> list[Path]:
+def save(result: Stored, folder: Path) -> list[Path]:
     """Draw into `folder`; returns the paths of the PNG and the PDF."""
     return style.save(draw(result), folder / "decision_map")
+
+
+def save_run(result: Stored, inputs: Inputs, folder: Path) -> list[Path]:
+    """Draw a run; its result holds all that is shown."""
+    return save(result, folder)
 
 
 if __name__ == "__main__":

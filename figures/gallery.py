@@ -6,7 +6,7 @@ to r less than all, and the title says so. Natural samples and noise are drawn a
 The perturbation is signed: orange raises an input, blue lowers it, magnified as its title says. The
 target is what the attack made the standard network answer.
 
-    python -m figures.gallery RESULTS [FOLDER]
+    python -m figures gallery RESULTS [FOLDER]
 """
 
 import math
@@ -23,10 +23,10 @@ from data_loaders.artificial import DISTRIBUTIONS
 from figures import style
 from figures.sweeps import DATA, NORMS, Cell, find_centre, sweep_points
 from reflfap.backend import HostArray
-from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
-from reflfap.runs import GALLERY
-from reflfap.store import Result, open_result
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.three_networks import GALLERY
+from reflfap.runs.store import Result, open_result
 
 SHOWN = 6
 
@@ -131,9 +131,3 @@ def save(cells: Iterable[Cell], norm: str, data: str, folder: Path) -> list[Path
     with open_result(central(cells, norm, data).path) as result:
         figure = draw(compute(result), result.config_of(ArtificialConfig))
     return style.save(figure, folder / f"gallery_{norm}_{data}")
-
-
-if __name__ == "__main__":
-    from figures import registry  # which imports this module
-
-    registry.main("gallery")

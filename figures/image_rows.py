@@ -20,10 +20,12 @@ from matplotlib.figure import Figure
 from data_loaders.registry import DATA_SETS
 from figures import style
 from reflfap.backend import HostArray
-from reflfap.config import ImagesConfig
 from reflfap.experiments import images
+from reflfap.experiments.experiment import Inputs, Stored
+from reflfap.experiments.images import ImagesConfig, two_classes
 from reflfap.onehidden import output_weights
-from reflfap.store import Result, open_result
+from reflfap.runs.running import Place
+from reflfap.runs.store import open_result
 
 SHOWN = 6
 
@@ -38,7 +40,7 @@ class Rows(NamedTuple):
     normals: HostArray  # (2, C, H, W): standard, adversarial; each of largest magnitude one
 
 
-def compute(result: Result, data: images.Images) -> Rows:
+def compute(result: Stored, data: images.ClassPair) -> Rows:
     """The rows of a stored cell of E3; `data` are the images it was computed from."""
     config = result.config_of(ImagesConfig)
     shape = DATA_SETS[config.dataset].shape
@@ -102,7 +104,7 @@ def _show(axes: Axes, image: HostArray, grey: bool = False) -> None:
         axes.imshow(signed, cmap=style.SIGNED, vmin=-limit, vmax=limit)
 
 
-def save(result: Result, data: images.Images, folder: Path) -> list[Path]:
+def save(result: Stored, data: images.ClassPair, folder: Path) -> list[Path]:
     """Draw the cell and save it as image_rows.png and .pdf in `folder`."""
     config, rows = result.config_of(ImagesConfig), compute(result, data)
     names = DATA_SETS[config.dataset].class_names
@@ -110,14 +112,15 @@ def save(result: Result, data: images.Images, folder: Path) -> list[Path]:
     return style.save(draw(rows, (titles[0], titles[1])), folder / "image_rows")
 
 
-def main() -> None:
-    from reflfap.runs import two_classes
+def save_run(result: Stored, inputs: Inputs, folder: Path) -> list[Path]:
+    """Draw a run whose images `inputs` reads."""
+    return save(result, two_classes(result.config_of(ImagesConfig), inputs.images), folder)
 
+
+def main() -> None:
     with open_result(Path(sys.argv[1])) as result:
-        folder = Path(sys.argv[2]) if sys.argv[2:] else None
-        data = two_classes(result.config_of(ImagesConfig), folder)
-        for path in save(result, data, style.RENDERED):
-            print(path)
+        inputs = Place(Path(), Path(sys.argv[2]) if sys.argv[2:] else None).inputs()
+        print(*save_run(result, inputs, style.RENDERED), sep="\n")
 
 
 if __name__ == "__main__":

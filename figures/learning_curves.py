@@ -14,9 +14,10 @@ from matplotlib.ticker import LogLocator
 
 from figures import style
 from reflfap.backend import HostArray
-from reflfap.config_classify import ClassifyConfig
-from reflfap.config_perturbation import LearnConfig
-from reflfap.store import Result, open_result
+from reflfap.experiments.deep_training import DeepConfig
+from reflfap.experiments.experiment import Inputs, Stored
+from reflfap.experiments.learn import LearnConfig
+from reflfap.runs.store import open_result
 from reflfap.training.minibatch import Curves
 
 TITLES = {
@@ -30,20 +31,20 @@ TEST = style.NETWORKS["adversarial"] | {"marker": "o", "markersize": 2.5}
 TRAIN = style.NETWORKS["standard"] | {"linewidth": 1.0, "marker": "s", "markersize": 2.5}
 
 
-def compute(result: Result) -> Curves:
+def compute(result: Stored) -> Curves:
     """The curves that the result of a classifier, or of what learned a perturbed set, holds."""
-    name = "adversarial" if isinstance(result.config, LearnConfig) else "standard"
+    name = "adversarial" if result.config.experiment == "learn" else "standard"
     return Curves(*(result.array(f"traces/{name}/{one}", (-1,)) for one in Curves._fields))
 
 
-def network_name(config: ClassifyConfig | LearnConfig) -> str:
+def network_name(config: DeepConfig) -> str:
     """The network that learns, as a reader knows it."""
     if config.network == "wideresnet":
         return f"WideResNet-{config.depth}-{config.width}"
     return f"ConvNet, width {config.width}" if config.width else "ConvNet"
 
 
-def title(config: ClassifyConfig | LearnConfig) -> str:
+def title(config: DeepConfig) -> str:
     """What was trained on what."""
     images = f"{config.subset:,} images" if config.subset else "all images"
     if isinstance(config, LearnConfig):
@@ -91,17 +92,19 @@ def _ticks(axes: Axes) -> None:
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if high > 5 * low else CLOSE))
 
 
-def of(result: Result) -> Figure:
+def figure_of(result: Stored) -> Figure:
     """The figure of a result."""
-    config = result.config
-    if not isinstance(config, LearnConfig):
-        config = result.config_of(ClassifyConfig)
-    return draw(compute(result), title(config))
+    return draw(compute(result), title(result.config_of(DeepConfig)))
 
 
-def save(result: Result, folder: Path) -> list[Path]:
+def save(result: Stored, folder: Path) -> list[Path]:
     """Draw a result's curves into a folder."""
-    return style.save(of(result), folder / "learning_curves")
+    return style.save(figure_of(result), folder / "learning_curves")
+
+
+def save_run(result: Stored, inputs: Inputs, folder: Path) -> list[Path]:
+    """Draw a run; its result holds all that is shown."""
+    return save(result, folder)
 
 
 if __name__ == "__main__":

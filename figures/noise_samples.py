@@ -4,7 +4,7 @@ One picture a data set with at least two numbers of samples, one line a norm: th
 accuracy, mean over seeds, with bars from the least to the most. Open marks on thin lines: the
 released code, one seed, read off its plots.
 
-    python -m figures.noise_samples RESULTS [FOLDER]
+    python -m figures noise_samples RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from figures import style
 from figures.perturbation import (
     CHANCE,
     LOOKS,
-    LearnCell,
+    DeepCell,
     Setting,
     is_released_attack,
     of_dataset,
@@ -32,9 +32,9 @@ from figures.perturbation import (
 from figures.perturbation_released import Released, released
 from figures.sweeps import NORMS
 from reflfap.checks import MOST_ROWS
-from reflfap.config import canonical_json
-from reflfap.config_perturbation import LearnConfig
 from reflfap.errors import refuse
+from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.learn import LearnConfig
 
 
 class Line(NamedTuple):
@@ -44,7 +44,7 @@ class Line(NamedTuple):
     released: tuple[Released, ...]
 
 
-def compute(cells: Iterable[LearnCell], dataset: str) -> dict[str, Line]:
+def compute(cells: Iterable[DeepCell], dataset: str) -> dict[str, Line]:
     """By norm; InputError where no norm has two numbers of samples."""
     cells = of_dataset(cells, dataset)
     lines = {}
@@ -61,7 +61,7 @@ def compute(cells: Iterable[LearnCell], dataset: str) -> dict[str, Line]:
     return lines
 
 
-def _series(cells: Iterable[LearnCell], norm: str) -> tuple[Setting, ...]:
+def _series(cells: Iterable[DeepCell], norm: str) -> tuple[Setting, ...]:
     """The series of a norm with most numbers of samples; of two sets of one number the larger's.
 
     A subset of a set is what the set would be with so many samples.
@@ -136,12 +136,6 @@ def _count(value: float) -> str:
     return f"{value / 1e3:.3g}K" if value < 1e6 else f"{value / 1e6:.3g}M"
 
 
-def save(cells: Iterable[LearnCell], dataset: str, folder: Path) -> list[Path]:
+def save(cells: Iterable[DeepCell], dataset: str, folder: Path) -> list[Path]:
     """Draw a data set into `folder`; returns the paths of the PNG and the PDF."""
     return style.save(draw(compute(cells, dataset), dataset), folder / f"noise_samples_{dataset}")
-
-
-if __name__ == "__main__":
-    from figures import registry  # which imports this module
-
-    registry.main("noise_samples")

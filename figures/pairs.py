@@ -25,10 +25,10 @@ from matplotlib.image import AxesImage
 from data_loaders.registry import DATA_SETS
 from figures import style
 from reflfap.backend import HostArray
-from reflfap.config import SCENARIOS, ImagesConfig
 from reflfap.errors import refuse
-from reflfap.files import write_text
-from reflfap.store import list_results
+from reflfap.experiments.images import SCENARIOS, ImagesConfig
+from reflfap.runs.store import complete_results
+from reflfap.sealed import write_text
 from reflfap.sweep import grid
 
 COMMAND = "python -m figures.pairs RESULTS FILE.md"
@@ -53,11 +53,7 @@ class Pair(NamedTuple):
 
 def complete_pairs(results: Path) -> dict[str, list[Pair]]:
     """The complete cells of the presets pairs-*, by data set, in the order of the preset."""
-    runs = {
-        run.config: run.metrics
-        for run in list_results(results)
-        if run.status == "complete" and isinstance(run.config, ImagesConfig)
-    }
+    runs = {config: run.metrics for config, run in complete_results(results, ImagesConfig)}
     found = {}
     for dataset in DATA_SETS:
         cells = grid.from_preset(ImagesConfig, f"pairs-{dataset}")

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from figures import style
 from reflfap import onehidden
 from reflfap.backend import HostArray
-from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
-from reflfap.experiments.cell import initial_network
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.three_networks import initial_network
 from reflfap.losses import EXPONENTIAL
 from reflfap.theory.kkt import aligned_kkt
 from reflfap.training.flow import flow
@@ -45,7 +45,7 @@ class Course(NamedTuple):
 
 def compute(config: ArtificialConfig = CONFIG, times: HostArray = TIMES) -> Course:
     """Follow the adversarial network of one cell of E1; memory as for the cell."""
-    cell = artificial.run(config)
+    cell = artificial.cell(config)
     x, y, natural = cell.x_adv, cell.y_adv, artificial.natural(config)
     point = aligned_kkt(x, y, config.hidden, config.slope)
     limit = point.net.W / np.linalg.norm(point.net.W)

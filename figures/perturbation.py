@@ -21,11 +21,13 @@ import numpy as np
 from figures import learning_curves
 from figures.sweeps import NORMS
 from reflfap.backend import HostArray
-from reflfap.config import VARIANTS, canonical_json, identity
-from reflfap.config_perturbation import SCENARIOS, SIZES, LearnConfig, PerturbConfig
 from reflfap.errors import DamagedFileError, refuse
-from reflfap.files import write_text
-from reflfap.store import list_results, open_result
+from reflfap.experiments.cell import VARIANTS
+from reflfap.experiments.experiment import canonical_json, identity
+from reflfap.experiments.learn import LearnConfig
+from reflfap.experiments.perturb_config import SCENARIOS, SIZES, PerturbConfig
+from reflfap.runs.store import complete_results, open_result
+from reflfap.sealed import write_text
 from reflfap.sweep.table import read_table
 from reflfap.training.minibatch import Curves
 
@@ -46,7 +48,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-class LearnCell(NamedTuple):
+class DeepCell(NamedTuple):
     """A network that learned a perturbed set."""
 
     config: LearnConfig
@@ -64,7 +66,7 @@ class Setting(NamedTuple):
     """Cells that differ in their seed only."""
 
     config: LearnConfig  # with seed 0
-    cells: tuple[LearnCell, ...]  # by seed
+    cells: tuple[DeepCell, ...]  # by seed
 
     @property
     def samples(self) -> int:
@@ -91,24 +93,20 @@ def samples(config: LearnConfig) -> int:
     return config.subset or config.samples
 
 
-def stored_cells(results: Path) -> list[LearnCell]:
+def stored_cells(results: Path) -> list[DeepCell]:
     """The complete runs below a results folder; each file's digest is verified."""
     cells = []
-    for run in list_results(results):
-        if run.status == "complete" and isinstance(run.config, LearnConfig):
-            with open_result(run.path) as result:
-                curves = Curves(
-                    *(result.array(f"traces/adversarial/{name}", (-1,)) for name in Curves._fields)
-                )
-            cells.append(LearnCell(run.config, run.metrics, run.path, curves))
+    for config, run in complete_results(results, LearnConfig):
+        with open_result(run.path) as result:
+            curves = Curves(
+                *(result.array(f"traces/adversarial/{name}", (-1,)) for name in Curves._fields)
+            )
+        cells.append(DeepCell(config, run.metrics, run.path, curves))
     return cells
 
 
-def known_cells(results: Path) -> list[LearnCell]:
-    """The complete runs, and those of the folder's tables, of which the numbers alone are known.
-
-    Checked by test_perturbation_tables.py::test_tables_stand_for_runs.
-    """
+def known_cells(results: Path) -> list[DeepCell]:
+    """The complete runs, and those of the folder's tables, of which the numbers alone are known."""
     known = {cell.config: cell for cell in stored_cells(results)}
     path = results / TABLE
     if path.exists():
@@ -117,11 +115,11 @@ def known_cells(results: Path) -> list[LearnCell]:
             course = curves.get(identity(config))
             if course is not None and len(course.loss) != config.epochs:
                 raise _damaged(results / CURVES, f"other epochs than run {identity(config)} has")
-            known.setdefault(config, LearnCell(config, metrics, path, course))
+            known.setdefault(config, DeepCell(config, metrics, path, course))
     return list(known.values())
 
 
-def curves_table(cells: Iterable[LearnCell]) -> str:
+def curves_table(cells: Iterable[DeepCell]) -> str:
     """The curves of cells as CSV, a row an epoch, every digit kept."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -134,10 +132,7 @@ def curves_table(cells: Iterable[LearnCell]) -> str:
 
 
 def read_curves(path: Path) -> dict[str, Curves]:
-    """The curves that `curves_table` wrote, by run id; DamagedFileError for anything else.
-
-    Checked by test_perturbation_tables.py::test_damaged_curves_are_refused.
-    """
+    """The curves that `curves_table` wrote, by run id; DamagedFileError for anything else."""
     found: dict[str, list[list[float]]] = {}
     try:
         if path.stat().st_size > LARGEST:
@@ -166,9 +161,9 @@ def _damaged(path: Path, what: object) -> DamagedFileError:
     )
 
 
-def settings(cells: Iterable[LearnCell]) -> list[Setting]:
+def settings(cells: Iterable[DeepCell]) -> list[Setting]:
     """Cells by setting: by scenario, norm, falling size of the perturbation, samples."""
-    found: dict[LearnConfig, list[LearnCell]] = {}
+    found: dict[LearnConfig, list[DeepCell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.config.seed):
         found.setdefault(_without_seed(cell.config), []).append(cell)
 
@@ -197,7 +192,7 @@ def is_released_attack(config: PerturbConfig) -> bool:
     return usual and config.variant == VARIANTS[config.norm][0]
 
 
-def foremost(cells: Iterable[LearnCell], scenario: str, norm: str | None) -> Setting | None:
+def foremost(cells: Iterable[DeepCell], scenario: str, norm: str | None) -> Setting | None:
     """The setting that a picture shows of a scenario and norm, or, for None, of its controls.
 
     The one at the released size and nearest to the paper: its preset, most samples, epochs, seeds.
@@ -213,7 +208,7 @@ def foremost(cells: Iterable[LearnCell], scenario: str, norm: str | None) -> Set
     return max(some, key=rank, default=None)
 
 
-def of_dataset(cells: Iterable[LearnCell], dataset: str) -> list[LearnCell]:
+def of_dataset(cells: Iterable[DeepCell], dataset: str) -> list[DeepCell]:
     """The cells of a data set; InputError where there are none."""
     found = [cell for cell in cells if cell.config.dataset == dataset]
     if not found:

@@ -13,10 +13,12 @@ import numpy as np
 from reflfap import onehidden
 from reflfap.attacks import MarginFunction
 from reflfap.backend import HostArray
-from reflfap.config import ImagesConfig, canonical_json
 from reflfap.experiments import bridge, images
-from reflfap.runs import WHOLE, two_classes
-from reflfap.store import Result, list_results, open_result
+from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.images import ImagesConfig, two_classes
+from reflfap.experiments.three_networks import WHOLE
+from reflfap.runs.running import Place
+from reflfap.runs.store import Result, complete_results, open_result
 
 TEST = 500
 """Clean test images over which gradients are averaged, as in E2."""
@@ -29,11 +31,8 @@ class TwoClasses(NamedTuple):
     metrics: dict[str, float]  # its own, and those of the bridge
 
 
-def compute(result: Result, data: images.Images) -> TwoClasses:
-    """The bridge of a whole result, from the images it was made of.
-
-    Checked by test_perturbation_figures.py::test_the_theorys_own_network.
-    """
+def compute(result: Result, data: images.ClassPair) -> TwoClasses:
+    """The bridge of a whole result, from the images it was made of."""
     config = result.config_of(ImagesConfig)
     samples = images.prepare(config, data)
     x = result.array("data/adversarial/x", samples.source.x.shape)
@@ -56,15 +55,13 @@ def compute(result: Result, data: images.Images) -> TwoClasses:
 
 def whole_runs(results: Path) -> Iterator[TwoClasses]:
     """All whole runs of E3 below a results folder, in the order of their configs."""
-    found = [
-        (canonical_json(run.config), run.path)
-        for run in list_results(results)
-        if run.status == "complete" and isinstance(run.config, ImagesConfig)
-    ]
+    complete = complete_results(results, ImagesConfig)
+    found = [(canonical_json(config), run.path) for config, run in complete]
     for _, path in sorted(found):
         with open_result(path) as result:
             if set(WHOLE) <= set(result.names()):
-                yield compute(result, two_classes(result.config_of(ImagesConfig), None))
+                images = Place(results).inputs().images
+                yield compute(result, two_classes(result.config_of(ImagesConfig), images))
 
 
 def _class(label: HostArray) -> HostArray:

@@ -4,7 +4,7 @@ One picture a data set: the confusion matrix after the last epoch, each row a cl
 test images, and beside it the share that is right. The network is that of L2 perturbations of
 images towards random targets, or, where its result is not stored, the most accurate one that is.
 
-    python -m figures.perturbation_confusion RESULTS [FOLDER]
+    python -m figures perturbation_confusion RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from figures import style
 from figures.perturbation import (
     CHANCE,
     TITLES,
-    LearnCell,
+    DeepCell,
     foremost,
     of_dataset,
     samples,
@@ -29,10 +29,10 @@ from figures.perturbation import (
 )
 from figures.sweeps import NORMS
 from reflfap.backend import HostArray
-from reflfap.config import canonical_json
-from reflfap.config_perturbation import LearnConfig
 from reflfap.errors import refuse
-from reflfap.store import open_result
+from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.learn import LearnConfig
+from reflfap.runs.store import open_result
 
 
 class Confusion(NamedTuple):
@@ -53,7 +53,7 @@ class Confusion(NamedTuple):
         return float(np.trace(self.counts) / self.counts.sum())
 
 
-def choose(cells: Iterable[LearnCell], dataset: str) -> LearnCell:
+def choose(cells: Iterable[DeepCell], dataset: str) -> DeepCell:
     """The stored run to show; InputError where there is none."""
     stored = [c for c in of_dataset(cells, dataset) if c.stored and c.config.size]
     if not stored:
@@ -66,7 +66,7 @@ def choose(cells: Iterable[LearnCell], dataset: str) -> LearnCell:
     return max(stored, key=lambda cell: (cell.metrics[best], canonical_json(cell.config)))
 
 
-def compute(cell: LearnCell) -> Confusion:
+def compute(cell: DeepCell) -> Confusion:
     """The counts of a stored run."""
     classes = len(DATA_SETS[cell.config.dataset].class_names)
     with open_result(cell.path) as result:
@@ -110,13 +110,7 @@ def _bars(axes: Axes, right: HostArray) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def save(cells: Iterable[LearnCell], dataset: str, folder: Path) -> list[Path]:
+def save(cells: Iterable[DeepCell], dataset: str, folder: Path) -> list[Path]:
     """Draw a data set into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(choose(cells, dataset)))
     return style.save(figure, folder / f"perturbation_confusion_{dataset}")
-
-
-if __name__ == "__main__":
-    from figures import registry  # which imports this module
-
-    registry.main("perturbation_confusion")

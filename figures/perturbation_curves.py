@@ -5,7 +5,7 @@ the least to the most. Grey: the control, which learned the same samples unpertu
 targets. Thin line: chance. Marks at the right edge: what the released code reached, filled in its
 best epoch, open after its last one or where the epoch is not known.
 
-    python -m figures.perturbation_curves RESULTS [FOLDER]
+    python -m figures perturbation_curves RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from figures.perturbation import (
     CHANCE,
     LOOKS,
     TITLES,
-    LearnCell,
+    DeepCell,
     Setting,
     foremost,
     of_dataset,
@@ -32,8 +32,8 @@ from figures.perturbation import (
 from figures.perturbation_released import Released, comparable
 from figures.sweeps import NORMS
 from reflfap.backend import HostArray
-from reflfap.config_perturbation import SCENARIOS
 from reflfap.errors import refuse
+from reflfap.experiments.perturb_config import SCENARIOS
 
 CONTROL: dict[str, Any] = {"color": "#777777", "linestyle": ":"}
 ORDER = ("chance", "unperturbed", *NORMS.values())  # of the legend, what was released after these
@@ -53,7 +53,7 @@ class Panel(NamedTuple):
     released: dict[str, list[Released]]
 
 
-def compute(cells: Iterable[LearnCell], dataset: str) -> dict[str, Panel]:
+def compute(cells: Iterable[DeepCell], dataset: str) -> dict[str, Panel]:
     """The panels by scenario; InputError where no cell of the data set has curves."""
     cells = [cell for cell in of_dataset(cells, dataset) if cell.curves is not None]
     if not cells:
@@ -146,13 +146,7 @@ def _ends(values: set[int]) -> str:
     return "–".join(f"{value:,}" for value in sorted({min(values), max(values)}))
 
 
-def save(cells: Iterable[LearnCell], dataset: str, folder: Path) -> list[Path]:
+def save(cells: Iterable[DeepCell], dataset: str, folder: Path) -> list[Path]:
     """Draw a data set into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(cells, dataset), dataset)
     return style.save(figure, folder / f"perturbation_curves_{dataset}")
-
-
-if __name__ == "__main__":
-    from figures import registry  # which imports this module
-
-    registry.main("perturbation_curves")

@@ -6,7 +6,7 @@ magnified by the factor in its title. Of grey images orange raises a pixel and b
 colour images grey is no change, and each channel is shown as it is. Above: the class a source
 shows, and the target that the network learned instead.
 
-    python -m figures.perturbation_gallery RESULTS [FOLDER]
+    python -m figures perturbation_gallery RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,14 +22,15 @@ from data_loaders.registry import DATA_SETS
 from figures import learning_curves, style
 from figures.perturbation import TITLES, is_released_attack
 from figures.sweeps import NORMS
-from reflfap import runs
 from reflfap.backend import HostArray
-from reflfap.config import canonical_json
-from reflfap.config_perturbation import PerturbConfig
 from reflfap.errors import refuse
-from reflfap.experiments import perturbation_learning as learning
-from reflfap.stages import read_set
-from reflfap.store import list_results, open_result
+from reflfap.experiments.deep_training import both_splits
+from reflfap.experiments.experiment import Inputs, Stored, canonical_json
+from reflfap.experiments.perturb_config import PerturbConfig
+from reflfap.experiments.perturbed_set import read_set
+from reflfap.experiments.perturbed_set import source as source_of
+from reflfap.runs.running import Place
+from reflfap.runs.store import complete_results, open_result
 
 SHOWN = 8
 
@@ -58,11 +59,8 @@ class Samples(NamedTuple):
 
 def complete_sets(results: Path) -> list[PerturbedSet]:
     """The stored sets of a results folder, controls left out."""
-    return [
-        PerturbedSet(run.config, run.path)
-        for run in list_results(results)
-        if run.status == "complete" and type(run.config) is PerturbConfig and run.config.size
-    ]
+    complete = complete_results(results, PerturbConfig)
+    return [PerturbedSet(config, run.path) for config, run in complete if config.size]
 
 
 def choose(sets: Iterable[PerturbedSet], dataset: str, scenario: str) -> dict[str, PerturbedSet]:
@@ -87,11 +85,12 @@ def choose(sets: Iterable[PerturbedSet], dataset: str, scenario: str) -> dict[st
     return {norm: found[seed][norm] for norm in NORMS if norm in found[seed]}
 
 
-def compute(sets: dict[str, PerturbedSet], data_dir: Path | None = None) -> Samples:
+def compute(sets: dict[str, PerturbedSet], inputs: Inputs | None = None) -> Samples:
     """The first samples of sets that share their sources; InputError if they do not."""
     config = next(iter(sets.values())).config
-    train, _, digests = runs.whole_set(config, data_dir)
-    source = learning.source(config, train)
+    inputs = inputs or Place(Path()).inputs()
+    train, _, digests = both_splits(inputs, config.dataset)
+    source = source_of(config, train)
     count = min(SHOWN, *(one.config.samples for one in sets.values()))
     perturbed = {}
     for norm, one in sets.items():
@@ -167,13 +166,8 @@ def save(sets: Iterable[PerturbedSet], dataset: str, scenario: str, folder: Path
     return style.save(figure, folder / f"perturbation_gallery_{dataset}_{scenario}")
 
 
-def save_one(config: PerturbConfig, path: Path, data_dir: Path | None) -> list[Path]:
-    """Draw one set into the folder of its result."""
-    figure = draw(compute({config.norm: PerturbedSet(config, path)}, data_dir))
-    return style.save(figure, path.parent / "gallery")
-
-
-if __name__ == "__main__":
-    from figures import registry  # which imports this module
-
-    registry.main("perturbation_gallery")
+def save_run(result: Stored, inputs: Inputs, folder: Path) -> list[Path]:
+    """Draw the set of one run into `folder`."""
+    config = result.config_of(PerturbConfig)
+    figure = draw(compute({config.norm: PerturbedSet(config, result.path)}, inputs))
+    return style.save(figure, folder / "gallery")

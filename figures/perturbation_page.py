@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from data_loaders.registry import DATA_SETS
 from figures import learning_curves, style
-from figures.perturbation import LearnCell, Setting, attacks_its_own, settings
+from figures.perturbation import DeepCell, Setting, attacks_its_own, settings
 from figures.perturbation_bridge import TwoClasses
 from figures.perturbation_released import comparable
 from figures.sweeps import NORMS
 from reflfap.backend import HostArray
-from reflfap.config_perturbation import SCENARIOS, LearnConfig
-from reflfap.store import open_result
+from reflfap.experiments.learn import LearnConfig
+from reflfap.experiments.perturb_config import SCENARIOS
+from reflfap.runs.store import open_result
 
 BRIDGE = {
     "cosine_standard": "perturbations, attacked network",
@@ -55,7 +56,7 @@ TWO_HEADS = (
 
 
 def section(
-    cells: Sequence[LearnCell],
+    cells: Sequence[DeepCell],
     pictures: str,
     reading: str,
     two_classes: Sequence[TwoClasses] = (),
@@ -74,7 +75,7 @@ def section(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _origin(cells: Sequence[LearnCell]) -> str:
+def _origin(cells: Sequence[DeepCell]) -> str:
     """Where the numbers come from; every file's digest is verified."""
     revisions, tabled = set(), 0
     for cell in cells:
@@ -91,7 +92,7 @@ def _origin(cells: Sequence[LearnCell]) -> str:
     return f"{text}."
 
 
-def _of_dataset(cells: Sequence[LearnCell], dataset: str, pictures: str) -> Iterator[str]:
+def _of_dataset(cells: Sequence[DeepCell], dataset: str, pictures: str) -> Iterator[str]:
     title, found = learning_curves.TITLES[dataset], settings(cells)
     yield f"## Perturbed images: {title}"
     yield _links(dataset, pictures)

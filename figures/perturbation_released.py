@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from figures.perturbation import is_released_attack, samples
-from reflfap.config_perturbation import LearnConfig
+from reflfap.experiments.learn import LearnConfig
 
 
 class Released(NamedTuple):

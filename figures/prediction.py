@@ -27,9 +27,9 @@ from matplotlib.figure import Figure
 from figures import style
 from figures.sweeps import CONSTRAINTS, LABELS, NORMS, SWEEPS, VARIED, Curve, curve
 from reflfap import checks
-from reflfap.config import ArtificialConfig
 from reflfap.errors import refuse
 from reflfap.experiments import artificial
+from reflfap.experiments.artificial import ArtificialConfig
 
 RANGES: dict[str, tuple[float, float]] = {
     "d": (100, 10_000),

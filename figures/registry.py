@@ -6,7 +6,6 @@ with its reason, and never stops the others.
 """
 
 import importlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,15 +29,18 @@ from figures import (
     prediction,
     style,
 )
-from figures.perturbation import LearnCell
+from figures.perturbation import DeepCell
 from figures.sweeps import PAIRS, Cell, complete_cells, known_cells
 from reflfap.checks import choice
-from reflfap.config import ArtificialConfig, ImagesConfig, canonical_json
-from reflfap.config_classify import ClassifyConfig
-from reflfap.config_perturbation import SCENARIOS
 from reflfap.errors import ReflfapError, StoreError, refuse
-from reflfap.runs import WHOLE, two_classes
-from reflfap.store import list_results, open_result
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.classify import ClassifyConfig
+from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.images import ImagesConfig
+from reflfap.experiments.perturb_config import SCENARIOS
+from reflfap.experiments.three_networks import WHOLE
+from reflfap.runs.running import Place
+from reflfap.runs.store import complete_results, open_result
 
 
 class Sources:
@@ -59,7 +61,7 @@ class Sources:
         return known_cells(self.results)
 
     @cached_property
-    def learnt(self) -> list[LearnCell]:
+    def learnt(self) -> list[DeepCell]:
         """The known cells of E2."""
         return perturbation.known_cells(self.results)
 
@@ -124,16 +126,12 @@ def _map_of_a_run(sources: Sources, folder: Path) -> list[Path]:
 
 def _rows_of_a_run(sources: Sources, folder: Path) -> list[Path]:
     """Of the whole run on images with most perturbed samples."""
-    runs = [
-        (run.config.n_adv, canonical_json(run.config), run.path)
-        for run in list_results(sources.results)
-        if run.status == "complete" and isinstance(run.config, ImagesConfig)
-    ]
+    found = complete_results(sources.results, ImagesConfig)
+    runs = [(config.n_adv, canonical_json(config), run.path) for config, run in found]
     for *_, path in sorted(runs, reverse=True):
         with open_result(path) as result:
             if set(WHOLE) <= set(result.names()):
-                data = two_classes(result.config_of(ImagesConfig), None)
-                return image_rows.save(result, data, folder)
+                return image_rows.save_run(result, Place(sources.results).inputs(), folder)
     refuse("results", "a whole run on images", "none", "run `reflfap run images`")
 
 
@@ -141,17 +139,16 @@ def _curves_of(dataset: str) -> Draw:
     def draw(sources: Sources, folder: Path) -> list[Path]:
         """Of the classifier that saw most images, and of those of the most epochs."""
         runs = [
-            (not run.config.subset, run.config.subset, run.config.epochs, run.path)
-            for run in list_results(sources.results)
-            if run.status == "complete" and isinstance(run.config, ClassifyConfig)
-            if run.config.dataset == dataset
+            (not config.subset, config.subset, config.epochs, run.path)
+            for config, run in complete_results(sources.results, ClassifyConfig)
+            if config.dataset == dataset
         ]
         if not runs:
             remedy = f"run `reflfap run classify --dataset {dataset}`"
             refuse("results", f"a classifier of {dataset}", "none", remedy)
         with open_result(max(runs)[-1]) as result:
             stem = folder / f"learning_curves_{dataset}"
-            return style.save(learning_curves.of(result), stem)
+            return style.save(learning_curves.figure_of(result), stem)
 
     return draw
 
@@ -264,12 +261,3 @@ def _create(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder}: cannot be created ({error}); choose another folder") from error
-
-
-def main(name: str) -> None:
-    """The command line of one module: RESULTS [FOLDER]."""
-    if len(sys.argv) not in (2, 3):
-        sys.exit(f"usage: python -m figures.{name} RESULTS [FOLDER]")
-    folder = Path(sys.argv[2]) if len(sys.argv) == 3 else style.RENDERED
-    for outcome in make_all(Path(sys.argv[1]), folder, prediction.reference_folder(), [name]):
-        print(*(outcome.paths or (f"{outcome.name}: {outcome.missing}",)), sep="\n")

@@ -51,7 +51,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """Write the figure as PNG (200 dots per inch) and PDF beside each other, and close it.
 
     Without a date, so that an unchanged figure is an unchanged file.
-    Checked by test_figures.py::test_saved_twice.
     """
     paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
     for path in paths:

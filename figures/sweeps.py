@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_loaders.artificial import DISTRIBUTIONS
 from reflfap.backend import HostArray
-from reflfap.config import DISTRIBUTIONS, ArtificialConfig, canonical_json
 from reflfap.errors import refuse
 from reflfap.experiments import artificial
-from reflfap.store import list_results
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.experiment import canonical_json
+from reflfap.runs.store import complete_results
 from reflfap.sweep.table import read_table
 
 NORMS = {"l2": "L2", "linf": "L∞", "l0": "L0"}
@@ -73,18 +75,13 @@ class Curve(NamedTuple):
 
 def complete_cells(results: Path) -> list[Cell]:
     """The complete cells of E1 below a results folder, of whatever config."""
-    return [
-        Cell(run.config, run.metrics, run.path)
-        for run in list_results(results)
-        if run.status == "complete" and isinstance(run.config, ArtificialConfig)
-    ]
+    complete = complete_results(results, ArtificialConfig)
+    return [Cell(config, run.metrics, run.path) for config, run in complete]
 
 
 def known_cells(results: Path) -> list[Cell]:
     """The complete cells, and those of results/tables/artificial*.csv: tables that `sweep collect`
     made of other folders. Of the latter the numbers are known, and no arrays.
-
-    Checked by test_results_page.py::test_cells_of_a_table_count.
     """
     stored = complete_cells(results)
     known = {cell.config: cell for cell in stored}

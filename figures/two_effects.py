@@ -25,8 +25,8 @@ from figures import style
 from reflfap import onehidden
 from reflfap.attacks import L2
 from reflfap.backend import HostArray
-from reflfap.config import ArtificialConfig
 from reflfap.experiments import artificial
+from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.rng import stream
 from reflfap.theory import learning
 from reflfap.theory.boundary import boundary_function, normal

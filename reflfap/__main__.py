@@ -1,6 +1,6 @@
 """`python -m reflfap` is the same as `reflfap`."""
 
-from reflfap.cli import main
+from reflfap.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

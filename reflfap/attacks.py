@@ -120,8 +120,6 @@ def attack(
 
     Raises InputError for bad input, NonFiniteError naming step and sample for a NaN margin (on a
     device the sample alone), DeviceMemoryError suggesting a chunk.
-    Checked by test_attacks.py::test_constraint_and_range_hold, ::test_never_worse_than_the_start,
-    ::test_batch_split_changes_nothing and ::test_gradient_scale_is_irrelevant.
     """
     _check(x, target, norm, steps, low, high)
     n = x.shape[0]
@@ -195,7 +193,6 @@ def _climb_unwatched(how: _Attack, x0: Array, target: Array, first: int) -> Pert
     """The loop for a device: the host does not wait before its end, so it cannot know who is done.
 
     Those stay where they are, and would in each further step; all steps are made.
-    Checked by test_attacks.py::test_the_devices_loop_is_the_hosts.
     """
     xp = namespace(x0)
     point = how.model.start(x0, target)

@@ -40,7 +40,6 @@ def namespace(*arrays: Array) -> Namespace:
     """The one namespace all `arrays` belong to.
 
     Raises BackendError if they belong to several, or if one is no array. O(1), moves nothing.
-    Checked by test_backend.py::test_mixed_libraries_are_refused.
     """
     spaces = {_namespace_of(array) for array in arrays}
     if len(spaces) != 1:
@@ -77,8 +76,6 @@ def namespace_for(device: str) -> Namespace:
     may then take POOL_SHARE of what is free on it when it is first chosen, unless the caller or
     CUPY_GPU_MEMORY_LIMIT has set a limit already.
     Raises BackendError, saying what to install or to choose, if the device cannot be used.
-    Checked by test_backend.py::test_devices, ::test_what_is_missing_is_named,
-    ::test_a_device_is_chosen_by_its_index and ::test_the_memory_of_a_device_is_limited_once.
     """
     if device == "cpu":
         return np
@@ -159,10 +156,7 @@ def _limit_memory(cupy: Namespace) -> None:
 
 @contextlib.contextmanager
 def device_memory(what: str, remedy: str) -> Iterator[None]:
-    """Where `what` is under way: DeviceMemoryError in place of CuPy's, with numbers and `remedy`.
-
-    Checked by test_backend.py::test_exhausted_memory_is_reported.
-    """
+    """Where `what` is under way: DeviceMemoryError for CuPy's, with numbers and `remedy`."""
     try:
         yield
     except MemoryError as error:
@@ -179,7 +173,7 @@ def asarray(values: HostArray, xp: Namespace) -> Array:
     """`values` of the host as an array of `xp`, same dtype; no copy for NumPy.
 
     To CuPy in pieces of STAGE_BYTES through pinned memory, complete on return. Raises
-    DeviceMemoryError. Checked by test_backend.py::test_transfers and ::test_transfers_are_staged.
+    DeviceMemoryError.
     """
     if xp.__name__ != "cupy":
         return xp.asarray(values)
@@ -196,7 +190,7 @@ def asarray(values: HostArray, xp: Namespace) -> Array:
 def to_host(array: Array) -> HostArray:
     """`array` as a NumPy array, same dtype; no copy if it is one already.
 
-    From CuPy in pieces, as `asarray`. Checked by test_backend.py::test_transfers_are_staged.
+    From CuPy in pieces, as `asarray`.
     """
     if isinstance(array, np.ndarray | np.generic):
         return np.asarray(array)
@@ -227,10 +221,7 @@ def on_host(xp: Namespace) -> bool:
 
 
 def floats(*scalars: Array) -> tuple[float, ...]:
-    """0-d arrays of one namespace as numbers, in one transfer however many they are.
-
-    Checked by test_backend.py::test_transfers.
-    """
+    """0-d arrays of one namespace as numbers, in one transfer however many they are."""
     xp = namespace(*scalars)
     return tuple(to_host(xp.stack([xp.astype(one, xp.float64) for one in scalars])).tolist())
 
@@ -245,7 +236,7 @@ def device_facts(xp: Namespace) -> dict[str, str]:
     """What the numbers of `xp` depend on: "cpu", or the device and its versions, and TF32.
 
     CuPy computes float32 products in TF32, with 11 bits of precision, only where CUPY_TF32=1 asks
-    for it. Checked by test_backend.py::test_facts_of_a_device.
+    for it.
     """
     if xp.__name__ != "cupy":
         return {"device": "cpu"}
@@ -271,7 +262,6 @@ def cholesky_solver(M: Array, least_pivot: float = 0.0) -> Callable[[Array], Arr
     One Cholesky factor, n^3/3, in the library of M: LAPACK or cuSOLVER. Raises
     numpy.linalg.LinAlgError if M is not positive definite, or a diagonal entry of the factor is
     below `least_pivot` times the largest. Memory: one (n, n).
-    Checked by test_backend.py::test_cholesky_solver.
     """
     xp = namespace(M)
     solve: Callable[[Array], Array]

@@ -5,12 +5,14 @@ Array checks cost one pass over the array and hold no temporary of its size.
 
 import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from reflfap.backend import Array, Namespace, namespace
 from reflfap.errors import NonFiniteError, refuse
+
+T = TypeVar("T")
 
 MOST_ROWS = 10**7
 """Of an array in a result file whose length its reader does not know before."""
@@ -38,6 +40,13 @@ def real_number(name: str, value: Any, low: float, high: float, closed: str = "[
         interval = f"{closed[0]}{low:g}, {high:g}{closed[1]}"
         refuse(name, f"a finite number in {interval}", number, "choose a value inside it")
     return number
+
+
+def filled_in(name: str, value: T | None) -> T:
+    """`value`, an option that may be left open, where it cannot be any more."""
+    if value is None:
+        refuse(name, "a value by now", "none", "make the config anew")
+    return value
 
 
 def choice(name: str, value: str, choices: Collection[str]) -> str:

@@ -28,7 +28,7 @@ class Loss(Protocol):
 
 
 class Exponential(NamedTuple):
-    """l(q) = exp(-q), so that l = -l' = l''. Checked by test_losses.py::test_derivatives."""
+    """l(q) = exp(-q), so that l = -l' = l''."""
 
     name: str = "exponential"
 
@@ -43,10 +43,7 @@ class Exponential(NamedTuple):
 
 
 class Logistic(NamedTuple):
-    """l(q) = log(1 + exp(-q)), -l' = 1/(1 + exp(q)), l'' = -l' (1 + l').
-
-    Checked by test_losses.py::test_derivatives.
-    """
+    """l(q) = log(1 + exp(-q)), -l' = 1/(1 + exp(q)), l'' = -l' (1 + l')."""
 
     name: str = "logistic"
 
@@ -87,7 +84,7 @@ def rate(loss: Loss, q: Array) -> Array:
 def log_mean(loss: Loss, q: Array) -> Array:
     """log of (N2), log((1/N) sum_n l(q_n)), for any margin; 0-d float64, on the device of q.
 
-    NaN or infinite if a margin is. Checked by test_losses.py::test_log_mean_beyond_float64.
+    NaN or infinite if a margin is.
     """
     logs = loss.log_value(q)
     xp = namespace(logs)

@@ -1,7 +1,7 @@
 """What a long computation tells the outside: progress, and states to resume from.
 
 Trainers and attacks call a Monitor; this one says and keeps nothing. The command line passes one
-that draws a progress bar and writes checkpoints (reflfap.progress.RunMonitor).
+that draws a progress bar and writes checkpoints (reflfap.runs.progress.RunMonitor).
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Monitor:
         return ""
 
 
-class Marked(Monitor):
+class ScopedStates(Monitor):
     """Another monitor, with states kept under names that tell what they belong to: after a change
     of that, states of before are not found."""
 

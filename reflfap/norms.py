@@ -83,10 +83,7 @@ class L0(NamedTuple):
 
 
 def check_norm(norm: Norm) -> None:
-    """InputError for a radius that is negative or no number, or less than one pixel.
-
-    Checked by test_attacks.py::test_bad_input_is_refused.
-    """
+    """InputError for a radius that is negative or no number, or less than one pixel."""
     if isinstance(norm, L0):
         checks.whole_number("pixels", norm.pixels, least=1)
     elif isinstance(norm, L2 | LInf | LInfSign):

@@ -28,7 +28,6 @@ def network(W: Array, slope: float) -> Network:
     """The network with hidden weights `W` (m, d), given or drawn, and leaky slope gamma.
 
     Raises InputError for an odd m, a slope outside (0, 1), or weights that are not finite.
-    Checked by test_onehidden.py::test_bad_networks_are_refused.
     """
     xp = checks.matrix("W", W)
     m = checks.hidden_units(W.shape[0], "W.shape[0]")
@@ -37,18 +36,12 @@ def network(W: Array, slope: float) -> Network:
 
 
 def output_weights(hidden: int) -> HostArray:
-    """a_j = 1/sqrt(m) for the first half of the units and -1/sqrt(m) for the second, (m,) float64.
-
-    Checked by test_onehidden.py::test_output_weights.
-    """
+    """a_j = 1/sqrt(m) for the first half of the units, -1/sqrt(m) for the second, (m,) float64."""
     return np.repeat(np.asarray([1, -1]) / math.sqrt(hidden), hidden // 2)
 
 
 def initial_weights(hidden: int, dim: int, rng: np.random.Generator) -> HostArray:
-    """Entries uniform on [-1/sqrt(d), 1/sqrt(d)], (m, d) float64 on the host, as in (N6).
-
-    Checked by test_onehidden.py::test_initial_weights.
-    """
+    """Entries uniform on [-1/sqrt(d), 1/sqrt(d)], (m, d) float64 on the host, as in (N6)."""
     bound = 1 / math.sqrt(checks.whole_number("dim", dim, 1))
     return rng.uniform(-bound, bound, size=(checks.hidden_units(hidden), dim))
 
@@ -71,7 +64,6 @@ def forward(net: Network, x: Array) -> tuple[Array, Array]:
     """(N1): outputs f(x_n), (N,), and the cache Z = W X^T, (m, N).
 
     f_n = sum_j a_j phi(Z_jn). Costs one product, 2 m d N operations.
-    Checked by test_onehidden.py::test_forward_against_loops.
     """
     Z = net.W @ x.T
     return net.a @ activation(Z, net.slope), Z
@@ -82,7 +74,6 @@ def backward(net: Network, slopes: Array, df: Array) -> Array:
 
     dZ_jn = a_j phi'(Z_jn) df_n, whence dW = dZ X and dx = dZ^T W. Takes and overwrites `slopes`,
     phi'(Z), since training would otherwise allocate one more of its size an epoch.
-    Checked by test_onehidden.py::test_weight_gradient_by_central_differences.
     """
     dZ = slopes
     dZ *= net.a[:, None]
@@ -100,7 +91,6 @@ def weight_gradient(net: Network, x: Array, y: Array, loss: Loss) -> tuple[Array
 
     dL/dw_j = (1/N) sum_n l'(q_n) y_n a_j phi'(Z_jn) x_n: every gradient is a combination of the
     samples. Costs two products, 4 m d N operations.
-    Checked by test_onehidden.py::test_weight_gradient_by_central_differences.
     """
     checks.samples_and_labels(x, y, net.W.shape[1])
     f, Z = forward(net, x)
@@ -113,7 +103,6 @@ def margin_gradient(net: Network, x: Array, y: Array) -> tuple[Array, Array]:
 
     dq/dx = y sum_j a_j phi'(Z_j) w_j. This is what attacks climb: -l'(q) > 0 only scales
     a sample's step, and underflows. Costs two products, 4 m d N operations.
-    Checked by test_onehidden.py::test_input_gradient_by_central_differences.
     """
     f, Z = forward(net, x)
     return y * f, backward(net, activation_slope(Z, net.slope), y).T @ net.W
@@ -122,7 +111,7 @@ def margin_gradient(net: Network, x: Array, y: Array) -> tuple[Array, Array]:
 def input_gradient(net: Network, x: Array, y: Array, loss: Loss) -> tuple[Array, Array]:
     """(N4): per-sample losses, (N,) float64, and d l(y f(x)) / dx, (N, d).
 
-    d l/dx = l'(q) dq/dx. Checked by test_onehidden.py::test_input_gradient_by_central_differences.
+    d l/dx = l'(q) dq/dx.
     """
     xp = checks.samples_and_labels(x, y, net.W.shape[1])
     q, dq = margin_gradient(net, x, y)
@@ -136,10 +125,7 @@ def margins(net: Network, x: Array, y: Array) -> Array:
 
 
 def accuracy(q: Array) -> float:
-    """The fraction of samples with a positive margin; f(x) = 0 classifies nothing.
-
-    Checked by test_onehidden.py::test_accuracy_counts_zero_as_wrong.
-    """
+    """The fraction of samples with a positive margin; f(x) = 0 classifies nothing."""
     if q.shape[0] == 0:
         refuse("q", "at least one margin", "none", "give at least one sample")
     xp = namespace(q)

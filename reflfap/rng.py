@@ -13,7 +13,6 @@ def stream(seed: int, name: str) -> np.random.Generator:
     """The generator called `name` under `seed`: PCG64 keyed by the seed and the name's SHA-256.
 
     Same seed and name, same numbers, on every machine; different names are independent.
-    Checked by test_rng.py::test_streams_are_reproducible_and_distinct.
     """
     digest = hashlib.sha256(name.encode()).digest()
     key = np.frombuffer(digest[:16], dtype="<u4")

@@ -1,17 +1,13 @@
 """Shared problems and settings of all tests."""
 
 import os
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from libraries import LIBRARIES, library_named, lift
+from problems import Problem, make_problem
 from threadpoolctl import threadpool_limits
-
-from reflfap import onehidden
-from reflfap.backend import to_host
-from reflfap.monitor import Monitor
 
 # no deadline: the machines that run these tests are shared, and time is benchmarks' business;
 # in CI the examples are the same each time, so that a change is judged by itself, while every
@@ -26,28 +22,8 @@ settings.register_profile(
 settings.load_profile("reflfap")
 
 
-class Problem(NamedTuple):
-    net: onehidden.Network
-    x: np.ndarray
-    y: np.ndarray
 
 
-def make_problem(
-    seed: int = 0,
-    dim: int = 7,
-    hidden: int = 6,
-    n: int = 5,
-    slope: float = 0.3,
-    dtype: str = "float64",
-    data: str = "gauss",
-) -> Problem:
-    """A random network with random samples and labels, large enough to have both signs of z."""
-    rng = np.random.default_rng(seed)
-    W = rng.standard_normal((hidden, dim)).astype(dtype) / np.sqrt(dim).astype(dtype)
-    draw = rng.standard_normal if data == "gauss" else lambda size: rng.uniform(-1, 1, size)
-    x = draw((n, dim)).astype(dtype)
-    y = rng.choice([-1, 1], n).astype(dtype)
-    return Problem(onehidden.network(W, slope), x, y)
 
 
 @pytest.fixture
@@ -55,24 +31,6 @@ def problem() -> Problem:
     return make_problem()
 
 
-class Interrupting(Monitor):
-    """Keeps a state the n-th time it is asked whether one is due, and stops there; restores it."""
-
-    def __init__(self, asked: int) -> None:
-        self.left = asked
-        self.state: dict[str, np.ndarray] | None = None
-
-    def due(self) -> bool:
-        self.left -= 1
-        return self.left == 0
-
-    def keep(self, stage, state) -> None:
-        self.state = {name: np.copy(to_host(values)) for name, values in state.items()}
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-    def restore(self, stage):
-        return self.state
 
 
 def fewer_examples(test, patch):

@@ -28,11 +28,10 @@ def choose(labels: HostArray, split: str) -> HostArray:
     return np.sort(np.concatenate(drawn))
 
 
-def make(target: Path, folder: Path | None = None) -> None:
+def make_embedded(target: Path, folder: Path | None = None) -> None:
     """Write the four idx files to `target`, from the complete set in folder/fashion-mnist.
 
     Takes 3 s and 50 MB.
-    Checked by test_loaders.py::test_the_embedded_subset_can_be_made_again.
     """
     for split, prefix in images.SPLITS.items():
         full = images.load("fashion-mnist", split, folder)
@@ -47,4 +46,4 @@ def make(target: Path, folder: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(__file__).parent)
+    make_embedded(Path(__file__).parent)

@@ -17,10 +17,9 @@ from reflfap.backend import (
     to_host,
 )
 from reflfap.deep import softmax
-from reflfap.deep.layers import Total
 from reflfap.deep.network import Chain, Pass, Weights
-from reflfap.deep.team import Team, share
 from reflfap.errors import refuse
+from reflfap.fast.worker_pool import Total, WorkerPool, share
 
 PIECE = 128
 """Images that a worker evaluates at once."""
@@ -37,7 +36,6 @@ def images(x: HostArray, y: HostArray, shape: tuple[int, int, int], classes: int
     """Images of a shape (C, H, W) and their classes, checked.
 
     Raises InputError for other channels or sizes, pixels outside [0, 1], classes out of range.
-    Checked by test_classifier.py::test_bad_images_are_refused.
     """
     if x.ndim != 4 or tuple(x.shape[1:]) != shape:
         expected = f"(N, {', '.join(map(str, shape))}) as the network takes"
@@ -67,38 +65,29 @@ def pixels(x: HostArray, xp: Namespace, dtype: str) -> Array:
 
 
 def outputs(network: Chain, weights: Weights, x: Array) -> Array:
-    """z (N, classes) for pixels x (N, C, H, W) on [0, 1], in evaluation mode.
-
-    Checked by test_classifier.py::test_samples_do_not_mix.
-    """
+    """z (N, classes) for pixels x (N, C, H, W) on [0, 1], in evaluation mode."""
     return network.forward(weights, x, Pass(keep=False))[0]
 
 
-def predictions(network: Chain, weights: Weights, x: HostArray, team: Team) -> HostArray:
-    """(N,) the class with the largest output for each image x (N, C, H, W), of ties the first.
-
-    Checked by test_classifier.py::test_accuracy.
-    """
+def predictions(network: Chain, weights: Weights, x: HostArray, pool: WorkerPool) -> HostArray:
+    """(N,) the class with the largest output for each image x (N, C, H, W), of ties the first."""
     like = next(iter(weights.values()))
     xp, dtype = namespace(like), str(like.dtype)
 
     def work(part: int, total: Total) -> Array:
-        own = x[share(len(x), team.workers, part)]
+        own = x[share(len(x), pool.workers, part)]
         found = [xp.zeros(0, dtype=xp.int64)]  # a worker may have none
         for first in range(0, len(own), PIECE):
             z = outputs(network, weights, pixels(own[first : first + PIECE], xp, dtype))
             found.append(xp.argmax(z, axis=1))
         return xp.concat(found)
 
-    return np.concatenate([to_host(part) for part in team.run(work)])
+    return np.concatenate([to_host(part) for part in pool.run(work)])
 
 
-def accuracy(network: Chain, weights: Weights, samples: Images, team: Team) -> float:
-    """The fraction of images that are taken for their class.
-
-    Checked by test_classifier.py::test_accuracy.
-    """
-    return float(np.mean(predictions(network, weights, samples.x, team) == samples.y))
+def image_accuracy(network: Chain, weights: Weights, samples: Images, pool: WorkerPool) -> float:
+    """The fraction of images that are taken for their class."""
+    return float(np.mean(predictions(network, weights, samples.x, pool) == samples.y))
 
 
 def margin_function(
@@ -112,8 +101,6 @@ def margin_function(
     d = C H W; targets are classes, whole numbers. Give the attack a `chunk`: an image holds 1.6 MB
     of activations in the ConvNet and 70 MB in WideResNet-28-10.
     InputError for targets that are no class (on a device they are not looked at).
-    Checked by test_classifier.py::test_attacks_descend_the_cross_entropy and
-    ::test_targets_are_classes.
     """
 
     def margin(x: Array, target: Array) -> tuple[Array, Array]:
@@ -135,7 +122,6 @@ def from_released(
 
     There a convolution is (K, C, r, r) and a linear map (K, C); here (r, r, C, K) and (C, K).
     Counters of batches are passed over; InputError for missing, unknown, or misshapen arrays.
-    Checked by test_classifier.py::test_released_weights.
     """
     specs = network.arrays()
     unknown = {name for name in arrays if not name.endswith("num_batches_tracked")} - set(specs)
@@ -159,10 +145,7 @@ def from_released(
 
 
 def to_released(weights: Weights) -> dict[str, HostArray]:
-    """The inverse of `from_released`, on the host.
-
-    Checked by test_classifier.py::test_released_weights.
-    """
+    """The inverse of `from_released`, on the host."""
     host = {name: to_host(values) for name, values in weights.items()}
     return {
         name: np.ascontiguousarray(values.transpose(_RELEASED[values.ndim]))

@@ -26,7 +26,6 @@ def convnet(
     ReLU; x + ReLU(conv 3x3 pad 1, 256); mean over the map; linear. 0.92 G multiplications for ten
     images of 28 x 28; 1.05 M weights. So it is for the released `width` 16; in general there are
     `width`, 8 width and 16 width channels.
-    Checked by test_network.py::test_gradients_of_whole_networks and ::test_parity_with_torch.
     """
     middle, last = 8 * width, 16 * width
     return Chain(

@@ -12,11 +12,9 @@ class Cost(NamedTuple):
     numbers: float  # in the outputs of all layers, which are kept for the way back
 
 
-def cost(network: Layer, shape: tuple[int, int, int]) -> Cost:
+def layer_cost(network: Layer, shape: tuple[int, int, int]) -> Cost:
     """For images of a shape (C, H, W), by the definition of each layer: Winograd needs fewer
     multiplications, which is no concern of a count of the work.
-
-    Checked by test_estimates.py::test_costs_by_hand and ::test_costs_are_those_of_arrays.
     """
     return _walk(network, shape)[0]
 

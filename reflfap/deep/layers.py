@@ -6,31 +6,27 @@ function keeps dtype and library. A gradient is named after what it belongs to, 
 dy is the gradient of the loss with respect to the output of the layer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from reflfap.backend import Array, namespace
-from reflfap.deep import winograd
 from reflfap.errors import refuse
+from reflfap.fast import winograd
+from reflfap.fast.worker_pool import Total
 
 COLUMNS = 2**21
 """Numbers in the columns of a piece of a plain convolution: 8 MiB in float32."""
-
-Total = Callable[[Array], Array]
-"""Adds an array up over all parts of a batch."""
 
 
 def normalise(x: Array, mean: Array, std: Array) -> Array:
     """Pixels x (N, C, H, W) as (x_c - mean_c) / std_c, with mean and std (C,), in the layout of all
     others, (H, W, N, C).
-
-    Checked by test_layers.py::test_normalisation.
     """
     xp = namespace(x)
     return xp.ascontiguousarray((xp.transpose(x, (2, 3, 0, 1)) - mean) / std)
 
 
 def normalise_backward(dy: Array, std: Array) -> Array:
-    """dx = dy / std_c, (N, C, H, W). Checked by test_layers.py::test_gradients."""
+    """dx = dy / std_c, (N, C, H, W)."""
     xp = namespace(dy)
     return xp.ascontiguousarray(xp.transpose(dy / std, (2, 3, 0, 1)))
 
@@ -41,7 +37,6 @@ def convolution(x: Array, w: Array, b: Array, stride: int, padding: int) -> Arra
     x (H, W, N, C), w (r, r, C, K), b (K,), y (H', W', N, K) with H' = (H + 2 pad - r)/s + 1 rounded
     down, W' likewise; pixels beyond the border are zero. By Winograd's tiles where `tile_size`
     finds them faster. InputError for images smaller than the kernel.
-    Checked by test_layers.py::test_convolution_against_loops.
     """
     if min(x.shape[:2]) + 2 * padding < w.shape[0]:
         expected = f"at least {w.shape[0] - 2 * padding} pixels each way"
@@ -57,29 +52,26 @@ def convolution_backward(
 ) -> tuple[Array, Array | None, Array | None]:
     """dx, dw, db; without `weights` the last two are not computed. The transpose of `convolution`:
 
-        db_k = sum_pqn dy[p, q, n, k]
-        dw[i, j, c, k] = sum_pqn x[s p + i - pad, s q + j - pad, n, c] dy[p, q, n, k]
-        dx[s p + i - pad, s q + j - pad, n, c] += sum_k w[i, j, c, k] dy[p, q, n, k].
-
-    Checked by test_layers.py::test_gradients and ::test_convolution_gradients_against_loops.
+    db_k = sum_pqn dy[p, q, n, k]
+    dw[i, j, c, k] = sum_pqn x[s p + i - pad, s q + j - pad, n, c] dy[p, q, n, k]
+    dx[s p + i - pad, s q + j - pad, n, c] += sum_k w[i, j, c, k] dy[p, q, n, k].
     """
     m = tile_size(x, w, stride, padding)
     if m is None:
         return plain_convolution_backward(dy, x, w, stride, padding, weights)
-    return winograd.backward(x, w, dy, padding, m, weights)
+    return winograd.convolve_backward(x, w, dy, padding, m, weights)
 
 
 def tile_size(x: Array, w: Array, stride: int, padding: int) -> int | None:
     """The size of Winograd's tiles that takes the least time, or None where plain columns do.
 
-    By `winograd.cost` and `plain_cost`; what a GPU finds faster is not known.
-    Checked by test_winograd.py::test_tiles_are_used_where_they_save.
+    By `winograd.tile_cost` and `plain_cost`; what a GPU finds faster is not known.
     """
     (height, width, samples, C), (r, _, _, K) = x.shape, w.shape
     if r != 3 or stride != 1:
         return None
     height, width = height + 2 * padding - 2, width + 2 * padding - 2
-    costs = {m: winograd.cost(m, height, width, samples, C, K) for m in winograd.TILES}
+    costs = {m: winograd.tile_cost(m, height, width, samples, C, K) for m in winograd.TILES}
     best = min(costs, key=costs.__getitem__)
     plain = winograd.plain_cost(height, width, samples, C, K)
     return best if costs[best] < plain else None
@@ -160,19 +152,13 @@ def relu(x: Array) -> Array:
 
 
 def relu_backward(dy: Array, y: Array) -> Array:
-    """dx = dy where y > 0, else 0: the derivative at 0 is taken as 0.
-
-    Checked by test_layers.py::test_gradients.
-    """
+    """dx = dy where y > 0, else 0: the derivative at 0 is taken as 0."""
     xp = namespace(dy, y)
     return dy * xp.astype(y > 0, dy.dtype)
 
 
 def dropout(x: Array, mask: Array) -> Array:
-    """y = mask x, entries of the mask 1/(1 - p) with probability 1 - p, else 0. So is dx = mask dy.
-
-    Checked by test_layers.py::test_dropout_keeps_the_mean.
-    """
+    """y = mask x, entries 1/(1 - p) with probability 1 - p, else 0; and dx = mask dy."""
     return x * mask
 
 
@@ -180,7 +166,6 @@ def batch_moments(x: Array, count: int, total: Total) -> tuple[Array, Array]:
     """Mean and variance (C,) of each channel over the `count` pixels of all parts of a batch.
 
     var = sum (x - mean)^2 / count, in two passes: the difference of two large sums would round.
-    Checked by test_layers.py::test_moments_over_parts.
     """
     mean = total(channel_sums(x)) / count
     centred = x - along_channels(mean, x)
@@ -211,7 +196,6 @@ def batch_norm_backward(
         dx = scale inverse [dy - (sum dy)/count - x' (sum dy x')/count],
 
     sums over all parts, which `total` adds up. In evaluation (no `total`) dx = scale inverse dy.
-    Checked by test_layers.py::test_gradients and ::test_moments_over_parts.
     """
     dshift = channel_sums(dy)
     dscale = channel_sums(dy * normal)
@@ -241,7 +225,7 @@ def global_mean(x: Array) -> Array:
 
 
 def global_mean_backward(dy: Array, size: tuple[int, int]) -> Array:
-    """dx = dy / (H W) at every pixel, (H, W, N, C). Checked by test_layers.py::test_gradients."""
+    """dx = dy / (H W) at every pixel, (H, W, N, C)."""
     xp, (height, width) = namespace(dy), size
     dx = xp.empty((height, width, *dy.shape), dtype=dy.dtype)
     dx[...] = dy / (height * width)
@@ -254,5 +238,5 @@ def linear(x: Array, w: Array, b: Array) -> Array:
 
 
 def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-    """dx = dy w^T, dw = x^T dy, db = 1^T dy. Checked by test_layers.py::test_gradients."""
+    """dx = dy w^T, dw = x^T dy, db = 1^T dy."""
     return dy @ w.T, x.T @ dy, namespace(dy).sum(dy, axis=0)

@@ -14,9 +14,11 @@ import numpy as np
 
 from reflfap.backend import Array, HostArray, namespace
 from reflfap.deep import layers
+from reflfap.fast.worker_pool import Total
 
 Weights: TypeAlias = Mapping[str, Array]
 Gradients: TypeAlias = dict[str, Array]
+Backward: TypeAlias = tuple[Array, Gradients]
 Moments: TypeAlias = dict[str, tuple[Array, Array]]
 
 EPSILON = 1e-5
@@ -43,7 +45,7 @@ class Pass:
     """backward computes gradients of weights too"""
     count: int = 0
     """samples in all parts of the batch; 0: those of this part"""
-    total: layers.Total = lambda values: values
+    total: Total = lambda values: values
     """adds up over all parts of the batch"""
     mask: Callable[[str, float, Array], Array] | None = None
     """dropout's mask by name of the layer, rate, and input (H, W, N, C); without, no dropout"""
@@ -62,9 +64,7 @@ class Layer:
         """Output and cache."""
         raise NotImplementedError
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         """Gradients with respect to the input, and by name to the weights if `how` wants them.
 
         Uses the cache up: once for each forward."""
@@ -91,9 +91,7 @@ class Chain(Layer):
             caches.append(cache if how.keep else None)
         return x, caches
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         gradients: Gradients = {}
         for layer in reversed(self.layers):  # a cache that was used makes room for the next
             dy, found = layer.backward(weights, cache.pop(), dy, how)
@@ -120,9 +118,7 @@ class Residual(Layer):
         past, outer = self.shortcut.forward(weights, x, how)
         return y + past, (inner, outer)
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         dx, inner = self.body.backward(weights, cache[0], dy, how)
         past, outer = self.shortcut.backward(weights, cache[1], dy, how)
         return dx + past, inner | outer
@@ -141,9 +137,7 @@ class Normalisation(Layer):
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         return layers.normalise(x, _constant(self.mean, x), _constant(self.std, x)), None
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         return layers.normalise_backward(dy, _constant(self.std, dy)), {}
 
 
@@ -166,9 +160,7 @@ class Convolution(Layer):
         w, b = weights[f"{self.name}.weight"], weights[f"{self.name}.bias"]
         return layers.convolution(x, w, b, self.stride, self.padding), x
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         w, geometry = weights[f"{self.name}.weight"], (self.stride, self.padding)
         dx, *rest = layers.convolution_backward(dy, cache, w, *geometry, how.weights)
         return dx, _named(self.name, how, *rest)
@@ -204,9 +196,7 @@ class BatchNorm(Layer):
         y, normal = layers.batch_norm(x, scale, shift, mean, inverse)
         return y, (normal, inverse)
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         normal, inverse = cache
         count, total = _count(dy, how), how.total if how.training else None
         scale = weights[f"{self.name}.weight"]
@@ -230,9 +220,7 @@ class Relu(Layer):
         y = layers.relu(x)
         return y, y
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         return layers.relu_backward(dy, cache), {}
 
 
@@ -249,9 +237,7 @@ class Dropout(Layer):
         mask = how.mask(self.name, self.rate, x)
         return layers.dropout(x, mask), mask
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         return dy if cache is None else layers.dropout(dy, cache), {}
 
 
@@ -262,9 +248,7 @@ class GlobalMean(Layer):
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         return layers.global_mean(x), x.shape[:2]
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         return layers.global_mean_backward(dy, cache), {}
 
 
@@ -282,18 +266,14 @@ class Linear(Layer):
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         return layers.linear(x, weights[f"{self.name}.weight"], weights[f"{self.name}.bias"]), x
 
-    def backward(
-        self, weights: Weights, cache: Any, dy: Array, how: Pass
-    ) -> tuple[Array, Gradients]:
+    def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
         dx, *rest = layers.linear_backward(dy, cache, weights[f"{self.name}.weight"])
         return dx, _named(self.name, how, *rest)
 
 
-def initial_weights(network: Layer, rng: np.random.Generator, dtype: str) -> dict[str, HostArray]:
+def initial_arrays(network: Layer, rng: np.random.Generator, dtype: str) -> dict[str, HostArray]:
     """Weights and biases uniform on [-1/sqrt(fan_in), 1/sqrt(fan_in)], batch normalisation at the
     identity, drawn in the order of the layers, on the host.
-
-    Checked by test_network.py::test_initial_weights.
     """
     found = {}
     for name, spec in network.arrays().items():

@@ -7,7 +7,6 @@ def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
     """Losses log sum_k exp z_k - z_y, (N,), and their gradients softmax(z) - 1_y, (N, K).
 
     In log space: no outputs z (N, K) overflow. Labels y (N,) are whole numbers below K.
-    Checked by test_softmax.py::test_cross_entropy.
     """
     hit = one_hot(y, z)
     logs = z - log_sum_exp(z)[:, None]
@@ -21,7 +20,6 @@ def targeted_margin(z: Array, target: Array) -> tuple[Array, Array]:
     log(1 + exp(-q)): its gradient is that of q times a positive factor, 1 - p_t. So an attack that
     climbs q descends the cross-entropy in the same direction, and where the softmax is saturated
     and 1 - p_t underflows, q is still exact.
-    Checked by test_softmax.py::test_targeted_margin.
     """
     xp = namespace(z)
     hit = one_hot(target, z)

@@ -34,7 +34,6 @@ def wideresnet(
     [BN, ReLU, conv 3x3, dropout 0.3, BN, ReLU, conv 3x3 (stride)](x), where x' is x, or a 1x1
     convolution of it where the shape changes. 28-10 has 36.5 M weights.
     Raises InputError for a depth that is not 6 n + 4.
-    Checked by test_network.py::test_gradients_of_whole_networks and ::test_parity_with_torch.
     """
     blocks = (checks.resnet_depth(depth) - 4) // 6
     checks.whole_number("width", width, least=1)

@@ -1,4 +1,4 @@
-"""E1, one cell: does a network trained only on perturbed noise classify natural data?
+"""(E1), one cell: does a network trained only on perturbed noise classify natural data?
 
 The standard network learns natural samples with random labels. Noise with random targets is drawn
 and perturbed against the standard network. The noise network learns the plain noise, the
@@ -7,27 +7,80 @@ adversarial network the perturbed noise; neither sees a natural sample or a natu
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
 from data_loaders import artificial as data
+from reflfap import checks
 from reflfap.backend import HostArray, Namespace, asarray, to_host
-from reflfap.config import ArtificialConfig
-from reflfap.experiments.cell import (
+from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
+from reflfap.experiments.experiment import (
+    Computed,
+    Dataset,
+    DeviceOptions,
+    Experiment,
+    Inputs,
+    RunOptions,
+    Table,
+)
+from reflfap.experiments.plane import MOST_SAMPLES, project
+from reflfap.experiments.three_networks import (
+    WHOLE,
     Cell,
-    Given,
+    KnownParts,
     Labelled,
     accuracies,
-    learn,
+    labelled,
     own_metrics,
+    sweep_datasets,
     train,
+    train_and_attack,
+    whole_datasets,
 )
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
 from reflfap.training.result import Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtificialConfig(CellConfig):
+    """One cell of E1: standard, noise and adversarial networks on artificial data.
+
+    Default epsilon: l2 0.78 sqrt(dim/10000), linf 0.03, l0 0.05.
+    """
+
+    experiment = "artificial"
+
+    dim: int = 10_000
+    """input dimension d"""
+    data: Literal["uniform", "gauss"] = "uniform"
+    """natural data and noise: uniform on [-1, 1]^d, or standard Gaussian"""
+
+    def __post_init__(self) -> None:
+        self.settle("dim", checks.whole_number("dim", self.dim, 1))
+        self._limit("dim")
+        checks.choice("data", self.data, data.DISTRIBUTIONS)
+        super().__post_init__()
+
+    @property
+    def inputs(self) -> int:
+        return self.dim
+
+    @property
+    def _released(self) -> dict[str, float]:
+        return {"l2": 0.78 * math.sqrt(self.dim / 10_000), "linf": 0.03, "l0": 0.05}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtificialOptions(DeviceOptions):
+    """More ways to run (E1)."""
+
+    save_data: bool = False
+    """store natural data and noise too, which are otherwise drawn again from the seed"""
 
 
 def natural(config: ArtificialConfig) -> Labelled:
@@ -40,22 +93,22 @@ def noise(config: ArtificialConfig) -> Labelled:
     return _draw(config, "noise", config.n_adv)
 
 
-def run(
+def cell(
     config: ArtificialConfig,
     xp: Namespace = np,
     monitor: Monitor = SILENT,
     initial: Mapping[str, HostArray] | None = None,
-    given: Given | None = None,
+    known: KnownParts | None = None,
 ) -> Cell:
     """Compute one cell on the device of `xp`; accuracies acc_* are those on the natural samples.
 
-    `initial`, `given` and memory: see `cell.learn`. Natural samples and noise together are
-    (N + N_adv) d. Checked by test_artificial.py::test_the_phenomenon,
-    ::test_given_weights_are_used and ::test_given_parts_are_those_computed.
+    `initial`, `known` and memory: see `train_and_attack`. Natural samples and noise together are
+    (N + N_adv) d.
     """
     domain, samples = data.DISTRIBUTIONS[config.data], natural(config)
     limits = (domain.low, domain.high)
-    learned = learn(config, samples, noise(config), limits, xp, monitor, initial, given)
+    source = noise(config)
+    learned = train_and_attack(config, samples, source, limits, xp, monitor, initial, known)
     metrics = {**accuracies(learned, samples), **own_metrics(learned)}
     metrics["acc_predicted"] = predicted(config)
     return learned.cell(metrics)
@@ -65,26 +118,22 @@ def shared(config: ArtificialConfig, network: str) -> ArtificialConfig:
     """The config with all that the standard or the noise network does not depend on set alike.
 
     Cells for which it is equal have that network in common.
-    Checked by test_artificial.py::test_cells_share_networks.
     """
     other: dict[str, Any] = {"n_adv": 1} if network == "standard" else {"n": 1}
     return replace(config, **other, norm="l2", epsilon=0.0, variant=None, attack_steps=0)
 
 
-def network(
+def shared_network(
     config: ArtificialConfig, name: str, xp: Namespace = np, monitor: Monitor = SILENT
 ) -> Trained:
-    """The standard or the noise network of a cell alone, on the host, as `Given` takes it."""
+    """The standard or the noise network of a cell alone, on the host, as `KnownParts` takes it."""
     samples = natural(config) if name == "standard" else noise(config)
     x, y = (asarray(part, xp) for part in samples)
     return train(config, name, x, y, monitor).moved(to_host)
 
 
 def predicted(config: ArtificialConfig) -> float:
-    """The accuracy of the adversarial network that (L4) predicts for a cell, without running it.
-
-    Checked by test_artificial.py::test_the_prediction_knows_the_cell.
-    """
+    """The accuracy of the adversarial network that (L4) predicts for a cell, without running it."""
     domain = data.DISTRIBUTIONS[config.data]
     sizes = (config.dim, config.n, config.n_adv)
     if config.norm == "l2":
@@ -97,3 +146,95 @@ def predicted(config: ArtificialConfig) -> float:
 def _draw(config: ArtificialConfig, name: str, n: int) -> Labelled:
     x = data.samples(config.data, n, config.dim, stream(config.seed, f"{name}/x"), config.dtype)
     return Labelled(x, data.labels(n, stream(config.seed, f"{name}/y"), config.dtype))
+
+
+def compute(config: ArtificialConfig, inputs: Inputs, monitor: Monitor) -> Computed:
+    """A cell with all it has."""
+    done = cell(config, inputs.xp, monitor)
+    datasets = whole_datasets(done) | _plane(config, done)
+    if _saves_data(inputs.options):
+        datasets |= labelled("natural", natural(config)) | labelled("noise", noise(config))
+    return Computed(done.metrics, datasets)
+
+
+def _compute_in_sweep(
+    config: ArtificialConfig, inputs: Inputs, monitor: Monitor, known: KnownParts
+) -> tuple[Cell, Computed]:
+    done = cell(config, inputs.xp, monitor, known=known)
+    return done, Computed(done.metrics, sweep_datasets(done) | _plane(config, done))
+
+
+def _saves_data(options: RunOptions) -> bool:
+    return isinstance(options, ArtificialOptions) and options.save_data
+
+
+def _plane(config: ArtificialConfig, cell: Cell) -> dict[str, Dataset]:
+    """The plane of its decision map."""
+    some = replace(config, n=min(config.n, 4 * MOST_SAMPLES))  # holds enough of each label
+    plane = project(cell.weights, natural(some))
+    datasets = {
+        f"plane/{name}": Dataset(W, "hidden unit, axis", "1 / data units")
+        for name, W in plane.weights.items()
+    }
+    datasets["plane/samples"] = Dataset(plane.samples, "sample, axis", "data units")
+    datasets["plane/labels"] = Dataset(plane.labels, "sample", "label +1 or -1")
+    datasets["plane/directions"] = Dataset(plane.directions, "v or u, axis", "none")
+    return datasets
+
+
+# the grid of (E1): along d the L2 radius grows in step, as released
+DIMS = (100, 500, 1000, 2500, 5000, 7500, 10_000)
+L2_BY_DIM = (0.078, 0.17, 0.24, 0.39, 0.55, 0.67, 0.78)
+NATURAL = (1000, 2000, 3000, 5000, 7000, 10_000)
+NOISE = (1, 10, 100, 500, 1000, 1500, 2500, 5000, 7500, 10_000)
+DRAWN = 20  # one N_adv more, of which the paper draws a boundary
+EPSILONS = {
+    "l2": (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.78),
+    "linf": (0.001, 0.005, 0.01, 0.015, 0.02, 0.03),
+    "l0": (
+        *(0.0001, 0.0004, 0.0008, 0.001, 0.002, 0.004),
+        *(0.006, 0.008, 0.01, 0.02, 0.03, 0.04, 0.05),
+    ),
+}
+
+
+def paper(norm: str, distribution: str) -> list[Table]:
+    """The four sweeps of (E1) for one norm and distribution, around the released defaults."""
+    common = {"norm": norm, "data": distribution}
+    largest = EPSILONS[norm][-1]
+    along_d: list[Table] = (
+        [{"dim": d, "epsilon": eps} for d, eps in zip(DIMS, L2_BY_DIM, strict=True)]
+        if norm == "l2"
+        else [{"dim": DIMS, "epsilon": largest}]
+    )
+    others: list[Table] = [
+        {"n": NATURAL, "epsilon": largest},
+        {"n_adv": (*NOISE, DRAWN), "epsilon": largest},
+        {"epsilon": EPSILONS[norm]},
+    ]
+    return [common | dict(table) for table in (*along_d, *others)]
+
+
+PANELS = [(norm, distribution) for distribution in data.DISTRIBUTIONS for norm in EPSILONS]
+
+EXPERIMENT = Experiment(
+    config=ArtificialConfig,
+    summary="Learn from perturbed noise (E1): standard, noise and adversarial networks.",
+    compute=compute,
+    cost=cell_cost,
+    options=ArtificialOptions,
+    needed=lambda options: (*WHOLE, *(("data/natural/x",) if _saves_data(options) else ())),
+    picture="figures.decision_map",
+    presets={
+        **{f"paper-{one[0]}-{one[1]}": partial(paper, *one) for one in PANELS},
+        "paper-all": lambda: [table for one in PANELS for table in paper(*one)],
+        "smoke": lambda: [
+            {"dim": 400, "hidden": 20, "n": 40, "n_adv": (20, 60, 200), "epsilon": (0.5, 1.0)},
+        ],
+    },
+    sharing=Sharing(
+        shared,
+        lambda config, name, inputs, monitor: shared_network(config, name, inputs.xp, monitor),
+        _compute_in_sweep,
+    ),
+)

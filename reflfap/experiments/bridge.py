@@ -47,7 +47,7 @@ def mean_gradients(
 ) -> HostArray:
     """(classes, d) float64: the mean over samples x (N, d) of dq_t/dx, for each class t.
 
-    Cost: classes N gradients. Checked by test_bridge.py::test_mean_gradients.
+    Cost: classes N gradients.
     """
     total = np.zeros((classes, x.shape[1]))
     for first in range(0, len(x), chunk):
@@ -78,7 +78,6 @@ def directions(x: HostArray, chunk: int = 1000) -> Directions:
 
     A direction counts to the span if the images' energy along it is above the rounding of the sum:
     d eps times the largest. Cost: N d^2 + d^3; memory: d^2 a few times.
-    Checked by test_bridge.py::test_directions_span_the_images.
     """
     d = x.shape[1]
     second = np.zeros((d, d))
@@ -90,13 +89,12 @@ def directions(x: HostArray, chunk: int = 1000) -> Directions:
     return Directions(vectors[:, kept][:, ::-1], energy[kept][::-1])
 
 
-def share(second: HostArray, vectors: HostArray) -> float:
+def energy_share(second: HostArray, vectors: HostArray) -> float:
     """The share of sum ||eta||^2 that lies in the span of orthonormal vectors (d, k):
 
         tr(V^T (sum eta eta^T) V) / tr(sum eta eta^T).
 
     Of a direction at random it is k/d on average. 0 where there is no perturbation.
-    Checked by test_bridge.py::test_shares.
     """
     whole = np.trace(second)
     return float(np.sum(vectors * (second @ vectors)) / whole) if whole else 0.0
@@ -109,9 +107,9 @@ def spans(eta: Moments, images: HostArray) -> dict[str, float]:
     d, rank = len(found.vectors), found.vectors.shape[1]
     few = found.vectors[:, :FEW]
     return {
-        "span": share(eta.second, found.vectors),
+        "span": energy_share(eta.second, found.vectors),
         "span_random": rank / d,
-        "span_few": share(eta.second, few),
+        "span_few": energy_share(eta.second, few),
         "span_few_random": few.shape[1] / d,
         "span_few_images": float(found.energy[:FEW].sum() / found.energy.sum()),
     }

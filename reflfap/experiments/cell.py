@@ -1,190 +1,75 @@
-"""What all experiments of learning from perturbations share: three networks and an attack.
-
-The standard network learns natural samples. Source samples, noise or natural ones, get targets and
-are perturbed against the standard network. The noise network learns the source samples as they are,
-the adversarial network the perturbed ones.
-"""
+"""Cells of learning from perturbations, (E1) and (E3): what their configs and costs share."""
 
 import math
-from collections.abc import Mapping
-from functools import partial
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from reflfap import attacks, onehidden
-from reflfap.backend import (
-    Array,
-    HostArray,
-    Namespace,
-    asarray,
-    device_memory,
-    namespace,
-    to_host,
-)
-from reflfap.config import CellConfig
-from reflfap.following import perturb
-from reflfap.losses import Loss, log_mean, loss_named
-from reflfap.monitor import SILENT, Monitor
+from reflfap import attacks, checks
+from reflfap.errors import refuse
+from reflfap.experiments.experiment import Computed, Config, Estimate, Inputs
+from reflfap.monitor import Monitor
 from reflfap.norms import Norm
-from reflfap.rng import stream
-from reflfap.theory.kkt import aligned_kkt
-from reflfap.training.descent import descent
-from reflfap.training.flow import flow, released_time
-from reflfap.training.result import FlowTrace, Trace, Trained
+from reflfap.training.result import Trained
 
-NETWORKS = ("standard", "noise", "adversarial")
+VARIANTS = {
+    "l2": ("released",),
+    "linf": ("rescale", "sign"),
+    "l0": ("released", "tracked"),
+}
+"""The attacks of (P2) by norm; the first of each is the released one and the default."""
 
-_LESS_MEMORY = "use fewer samples or --dtype float32"
+RELEASED_STEPS = 100
+"""Of an attack in L2 or Linf."""
 
+LONGEST = 10**9
+"""Of the dimensions of an array: the product of two still has a size in bytes below 2^63."""
 
-class Labelled(NamedTuple):
-    """Samples (N, d) and labels or targets (N,), on the host."""
+FLOW_STEPS = 18
+"""Of gradient flow on white data to the released time."""
 
-    x: HostArray
-    y: HostArray
+CG_PRODUCTS = 60
+"""Products of M with a vector in a step of gradient flow."""
 
+PASSES = 400
+"""Cost of one entry of Z or x in a step of an attack, which is bound by memory, in operations."""
 
-class Cell(NamedTuple):
-    """All that one cell computed, on the host."""
-
-    metrics: dict[str, float]
-    weights: dict[str, HostArray]  # (m, d) by network
-    traces: dict[str, Trace | FlowTrace]  # by network
-    perturbed: attacks.Perturbed  # of the N_adv source samples
-    y_adv: HostArray  # (N_adv,) their targets
-
-    @property
-    def x_adv(self) -> HostArray:
-        """(N_adv, d) perturbed source samples."""
-        return np.asarray(self.perturbed.x)
-
-
-class Given(NamedTuple):
-    """Parts of a cell that another cell has computed before, on the host; None: compute it.
-
-    `perturbed` may have more rows than the cell: samples, targets and attacks of the first rows do
-    not depend on how many follow.
-    """
-
-    standard: Trained | None = None
-    noise: Trained | None = None
-    perturbed: attacks.Perturbed | None = None
+_CHOICES = {
+    "norm": VARIANTS,
+    "loss": ("exponential", "logistic"),
+    "trainer": ("flow", "gd", "kkt"),
+    "dtype": ("float32", "float64"),
+}
 
 
-class Learned(NamedTuple):
-    """Three trained networks and the attack between them, on their device."""
+class AttackConfig(Config):
+    """What the options of an attack have in common; by now none is left open."""
 
-    trained: dict[str, Trained]  # by network
-    perturbed: attacks.Perturbed
-    target: Array  # (N_adv,)
-
-    def cell(self, metrics: dict[str, float]) -> Cell:
-        """All of it on the host, with its metrics."""
-        weights = {name: to_host(one.net.W) for name, one in self.trained.items()}
-        traces = {name: one.trace for name, one in self.trained.items()}
-        perturbed = attacks.Perturbed(*map(to_host, self.perturbed))
-        return Cell(metrics, weights, traces, perturbed, to_host(self.target))
-
-
-def learn(
-    config: CellConfig,
-    natural: Labelled,
-    source: Labelled,
-    limits: tuple[float, float],
-    xp: Namespace = np,
-    monitor: Monitor = SILENT,
-    initial: Mapping[str, HostArray] | None = None,
-    given: Given | None = None,
-) -> Learned:
-    """Train on natural samples, perturb the source within `limits`, train on both forms of it.
-
-    `initial` gives initial weights (m, d) by network name; those not given are drawn, (N6). What is
-    `given` is not computed again. Peak memory: natural and source samples, the perturbed ones and
-    three W, and the training's own on top (see `flow` and `descent`), two (N', N') and ten (m, N')
-    with N' = max(N, N_adv). Checked by test_artificial.py::test_the_phenomenon,
-    ::test_given_weights_are_used and ::test_given_parts_are_those_computed.
-    """
-    given = given or Given()
-    to_device = partial(asarray, xp=xp)
-    if given.standard is None:
-        x, y = map(to_device, natural)
-        standard = train(config, "standard", x, y, monitor, initial)
-        del x, y
-    else:
-        standard = given.standard.moved(to_device)
-    x, target = map(to_device, source)
-    del source  # its room is needed for the last training, unless the caller keeps it
-    if given.noise is None:
-        plain = train(config, "noise", x, target, monitor, initial)
-    else:
-        plain = given.noise.moved(to_device)
-    if given.perturbed is None:
-        perturbed = attacked(config, standard.net, x, target, limits, monitor)
-    else:
-        perturbed = attacks.Perturbed(*(to_device(part[: len(x)]) for part in given.perturbed))
-    del x
-    adversarial = train(config, "adversarial", perturbed.x, target, monitor, initial)
-    trained = dict(zip(NETWORKS, (standard, plain, adversarial), strict=True))
-    return Learned(trained, perturbed, target)
-
-
-def own_metrics(learned: Learned) -> dict[str, float]:
-    """What does not depend on other data: final losses, accuracies on the own training sets."""
-    metrics = {f"loss_{name}": float(one.trace.loss[-1]) for name, one in learned.trained.items()}
-    for name in ("noise", "adversarial"):
-        metrics[f"acc_{name}_own"] = onehidden.accuracy(learned.trained[name].q)
-    metrics["attack_success"] = onehidden.accuracy(learned.perturbed.margin)
-    return metrics
-
-
-def accuracies(learned: Learned, samples: Labelled, suffix: str = "") -> dict[str, float]:
-    """acc_NETWORK + suffix: the accuracy of each network on the samples."""
-    xp = namespace(learned.target)
-    x, y = (asarray(part, xp) for part in samples)
-    return {
-        f"acc_{name}{suffix}": onehidden.accuracy(onehidden.margins(one.net, x, y))
-        for name, one in learned.trained.items()
-    }
-
-
-def initial_network(config: CellConfig, name: str) -> onehidden.Network:
-    """The network called `name` before its training, weights by seed, (N6), on the host."""
-    rng = stream(config.seed, f"{name}/W")
-    W = onehidden.initial_weights(config.hidden, config.inputs, rng).astype(config.dtype)
-    return onehidden.network(W, config.slope)
-
-
-def attacked(
-    config: CellConfig,
-    net: onehidden.Network,
-    x: Array,
-    target: Array,
-    limits: tuple[float, float],
-    monitor: Monitor = SILENT,
-) -> attacks.Perturbed:
-    """(P2) as the config says: x (N_adv, d) perturbed towards target (N_adv,) within `limits`."""
-    low, high = limits
-    how = attack_norm(config)
-    with device_memory(f"the attack on {x.shape[0]} samples", _LESS_MEMORY):
-        return perturb(net, x, target, how, steps=config.steps, low=low, high=high, monitor=monitor)
-
-
-class Attack(Protocol):
-    """What a config says of an attack."""
+    norm: str
+    epsilon: float | None
+    variant: str | None
+    attack_steps: int | None
 
     @property
-    def norm(self) -> str: ...
+    def size(self) -> float:
+        """epsilon."""
+        return checks.filled_in("epsilon", self.epsilon)
+
     @property
-    def size(self) -> float: ...
+    def steps(self) -> int:
+        """attack_steps."""
+        return checks.filled_in("attack_steps", self.attack_steps)
+
     @property
-    def pixels(self) -> int: ...
-    @property
-    def variant(self) -> str | None: ...
+    def pixels(self) -> int:
+        """d_delta, the number of entries that an l0 attack may change."""
+        raise NotImplementedError
 
 
-def attack_norm(config: Attack) -> Norm:
-    """The constraint that `config` names, (P2)."""
+def attack_norm(config: AttackConfig) -> Norm:
+    """The constraint that a config names, (P2)."""
     if config.norm == "l2":
         return attacks.L2(config.size)
     if config.norm == "linf":
@@ -192,36 +77,135 @@ def attack_norm(config: Attack) -> Norm:
     return attacks.L0(config.pixels, tracked=config.variant == "tracked")
 
 
-def train(
-    config: CellConfig,
-    name: str,
-    x: Array,
-    y: Array,
-    monitor: Monitor = SILENT,
-    initial: Mapping[str, HostArray] | None = None,
-) -> Trained:
-    """The network called `name`, trained on x (N, d), y (N,) as the config says.
+@dataclass(frozen=True, kw_only=True)
+class CellConfig(AttackConfig):
+    """What experiments of learning from perturbations have in common: see ArtificialConfig."""
 
-    Checked by test_artificial.py::test_exhausted_memory_names_the_stage.
+    hidden: int = 1_000
+    """hidden units m, even"""
+    n: int = 1_000
+    """natural samples N"""
+    n_adv: int = 10_000
+    """source samples, which are perturbed, N_adv"""
+    norm: Literal["l0", "l2", "linf"] = "l2"
+    """norm that limits a perturbation"""
+    epsilon: float | None = None
+    """size of a perturbation: l2, linf its norm; l0 the ratio of pixels that may change"""
+    slope: float = 0.01
+    """slope gamma of the leaky ReLU, between 0 and 1"""
+    loss: Literal["exponential", "logistic"] = "exponential"
+    """training loss"""
+    trainer: Literal["flow", "gd", "kkt"] = "flow"
+    """flow: gradient flow to the time of the epochs; gd: gradient descent as released;
+    kkt: the limit of infinite time, where it exists"""
+    epochs: int = 100_000
+    """epochs of gradient descent; for flow, the time 0.1 epochs that they take"""
+    attack_steps: int | None = None
+    """steps of the attack. Default: 100; l0 takes one step a pixel, and no other number"""
+    variant: str | None = None
+    """variant of the attack: linf rescale (released) or sign; l0 released or tracked"""
+    seed: int = 0
+    """seed of all random numbers"""
+    dtype: Literal["float32", "float64"] = "float32"
+    """precision of the arrays"""
+
+    def __post_init__(self) -> None:
+        self.settle("hidden", checks.hidden_units(self.hidden))
+        for name, least in (("n", 1), ("n_adv", 1), ("epochs", 1), ("seed", 0)):
+            self.settle(name, checks.whole_number(name, getattr(self, name), least))
+        for name in ("hidden", "n", "n_adv"):
+            self._limit(name)
+        for name, choices in _CHOICES.items():
+            checks.choice(name, getattr(self, name), choices)
+        self.settle("slope", checks.leaky_slope(self.slope))
+        self._resolve_attack()
+
+    def _resolve_attack(self) -> None:
+        """Replace None by the default it stands for, so that equal runs have equal ids."""
+        self.fill_in("epsilon", self._released[self.norm])
+        top, closed = (1.0, "(]") if self.norm == "l0" else (math.inf, "[)")
+        epsilon = checks.real_number("epsilon", self.epsilon, 0.0, top, closed)
+        self.settle("epsilon", epsilon + 0.0)  # -0.0 equals 0.0 and must have its id
+        self.fill_in("variant", VARIANTS[self.norm][0])
+        checks.choice("variant", str(self.variant), VARIANTS[self.norm])
+        steps = RELEASED_STEPS if self.norm != "l0" else self.pixels
+        self.fill_in("attack_steps", steps)
+        self.settle("attack_steps", checks.whole_number("attack_steps", self.attack_steps, 0))
+        if self.norm == "l0" and self.attack_steps != steps:
+            got, remedy = self.attack_steps, "leave it out and choose --epsilon"
+            refuse("attack_steps", f"{steps}, one step a pixel", got, remedy)
+
+    def _limit(self, name: str) -> None:
+        if (length := getattr(self, name)) > LONGEST:
+            refuse(name, f"at most {LONGEST}", length, "no memory holds such an array")
+
+    @property
+    def pixels(self) -> int:
+        return max(1, round(self.size * self.inputs))
+
+    @property
+    def inputs(self) -> int:
+        """The input dimension d."""
+        raise NotImplementedError
+
+    @property
+    def flow_steps(self) -> int:
+        """Steps that gradient flow takes to the released time, about."""
+        return FLOW_STEPS
+
+    @property
+    def _released(self) -> dict[str, float]:
+        """The default epsilon of each norm."""
+        raise NotImplementedError
+
+
+class Sharing(NamedTuple):
+    """What cells of a sweep have in common, and how to compute a cell from it.
+
+    A network is "standard" or "noise": these do not depend on the attack.
     """
-    loss, xp = loss_named(config.loss), namespace(x)
-    with device_memory(f"training {name} on {x.shape[0]} samples", _LESS_MEMORY):
-        if config.trainer == "kkt":  # the limit forgets the initial weights
-            return _limit(x, y, config, loss)
-        if initial is not None and name in initial:
-            net = onehidden.network(initial[name], config.slope)
-        else:
-            net = initial_network(config, name)
-        net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
-        if config.trainer == "gd":
-            return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
-        time = released_time(config.epochs)
-        return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
+
+    shared: Callable[[Any, str], Any]
+    """(config, network) -> the config that stands for all cells with this network in common"""
+    train: Callable[[Any, str, Inputs, Monitor], Trained]
+    """(config, network, inputs, monitor) -> that network, on the host"""
+    compute: Callable[[Any, Inputs, Monitor, Any], tuple[Any, Computed]]
+    """(config, inputs, monitor, three_networks.KnownParts) -> the cell, and what is kept of it"""
 
 
-def _limit(x: Array, y: Array, config: CellConfig, loss: Loss) -> Trained:
-    """The direction of infinite time, scaled to margins of at least one, as a training result."""
-    point = aligned_kkt(x, y, config.hidden, config.slope)
-    mean = math.exp(float(log_mean(loss, point.q)))
-    trace = Trace(np.asarray([np.inf]), np.asarray([mean]), np.asarray([0.0]))
-    return Trained(point.net, asarray(point.q, namespace(x)), trace, "limit")
+def training_flops(config: CellConfig, n: int) -> float:
+    """Operations of one training on n samples, to within a factor of two or so."""
+    m, d = config.hidden, config.inputs
+    spread = 2 * m * n * min(n, 2 * d)
+    gram = n * n * d
+    if config.trainer == "gd":
+        return float(gram + config.epochs * spread)
+    if config.trainer == "kkt":
+        return float(gram + n**3 / 3)
+    step = 2 * spread + 2 * m * n * n + CG_PRODUCTS * 2 * n * n
+    return float(gram + config.flow_steps * step)
+
+
+def attack_flops(config: CellConfig) -> float:
+    """Operations of the attack, likewise; passes over memory counted as what they cost."""
+    return float(config.steps * config.n_adv * (config.hidden + config.inputs) * PASSES)
+
+
+def training_memory(config: CellConfig, n: int) -> float:
+    """Bytes of a training on n samples: samples, weights, two (n, n) and ten (m, n): see `flow`."""
+    m, d = config.hidden, config.inputs
+    return _bytes(config, n * d + 3 * m * d + 2 * n * n + 10 * m * n)
+
+
+def cell_cost(config: CellConfig) -> Estimate:
+    """A cell whose standard and noise networks are there: the attack and the last training.
+
+    Memory: that training, natural samples and those before the attack on top.
+    """
+    flops = attack_flops(config) + training_flops(config, config.n_adv)
+    extra = _bytes(config, (config.n + config.n_adv) * config.inputs)
+    return Estimate(flops, extra + training_memory(config, config.n_adv))
+
+
+def _bytes(config: CellConfig, entries: int) -> float:
+    return float(np.dtype(config.dtype).itemsize * entries)

@@ -1,4 +1,4 @@
-"""E4: data on which (T1) holds, mildly fails and badly fails, and what then holds of the rest.
+"""(E4): data on which (T1) holds, mildly fails and badly fails, and what then holds of the rest.
 
 For each regime the natural samples' KKT point is solved for and approached by gradient flow, from
 several starts and with both losses; noise is perturbed against the boundary (P1), and the KKT point
@@ -6,21 +6,44 @@ of the perturbed noise compared with the sum of effects (L1) to (L3). Every numb
 residual, so that one sees by how much a statement holds or fails.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from reflfap import onehidden
+from reflfap import checks, onehidden
 from reflfap.attacks import L2
 from reflfap.backend import HostArray
-from reflfap.config import CertificatesConfig
 from reflfap.errors import NoKKTPointError
+from reflfap.experiments.experiment import Computed, Config, Estimate, Experiment, Inputs
 from reflfap.losses import LOSSES, Loss
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory import boundary, kkt, learning, perturbations
 from reflfap.theory.orthogonality import orthogonality
 from reflfap.training.flow import flow
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificatesConfig(Config):
+    """E4: the theory's statements, checked in regimes where (T1) holds, nearly holds and fails."""
+
+    experiment = "certificates"
+
+    hidden: int = 20
+    """hidden units m, even"""
+    starts: int = 2
+    """initial weights to follow gradient flow from, with each loss"""
+    time: float = 1e30
+    """flow time; the limit is approached like 1/log(time)"""
+    seed: int = 0
+    """seed of all random numbers"""
+
+    def __post_init__(self) -> None:
+        self.settle("hidden", checks.hidden_units(self.hidden))
+        for name, least in (("starts", 1), ("seed", 0)):
+            self.settle(name, checks.whole_number(name, getattr(self, name), least))
+        self.settle("time", checks.real_number("time", self.time, 0, 1e100, "(]"))
 
 
 class Regime(NamedTuple):
@@ -54,12 +77,8 @@ class Case(NamedTuple):
     slope: float
 
 
-def run(config: CertificatesConfig, monitor: Monitor = SILENT) -> dict[str, float]:
-    """(E4): numbers by name, "REGIME/TAG what". Less than a minute, less than 100 MB.
-
-    Checked by test_certificates.py::test_everything_holds_where_t1_holds and
-    ::test_what_fails_is_reported.
-    """
+def certificates(config: CertificatesConfig, monitor: Monitor = SILENT) -> dict[str, float]:
+    """(E4): numbers by name, "REGIME/TAG what". Less than a minute, less than 100 MB."""
     found: dict[str, float] = {}
     monitor.begin("certificates", len(REGIMES), "regime")
     for name, regime in REGIMES.items():
@@ -183,3 +202,16 @@ def _learning(
         "L3 same sign at random points": float(np.mean(same[:POINTS])),
         "L3 same sign at natural samples": float(np.mean(same[natural])),
     }
+
+
+def compute(config: CertificatesConfig, inputs: Inputs, monitor: Monitor) -> Computed:
+    """On the host, in float64."""
+    return Computed(certificates(config, monitor), {}, {"dtype": "float64"})
+
+
+EXPERIMENT = Experiment(
+    config=CertificatesConfig,
+    summary="Check the theory where its condition holds, nearly holds and fails (E4).",
+    compute=compute,
+    cost=lambda config: Estimate(1e11 * config.starts, 1e8),
+)

@@ -1,36 +1,97 @@
-"""E3: two classes of real images in the theory's own setting, the network of (N1).
+"""(E3): two classes of real images in the theory's own setting, the network of (N1).
 
 Pixels are mapped to [-1, 1]. The standard network learns N natural images of two classes. Noise, or
 natural images, get targets that say nothing about them, and are perturbed against the standard
 network. Does a network trained on those alone read the clean test images of the two classes?
 """
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from data_loaders import artificial
+from data_loaders.image_set import ImageSet
+from data_loaders.registry import DATA_SETS
+from reflfap import checks
 from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, to_host
-from reflfap.config import ImagesConfig
 from reflfap.errors import refuse
-from reflfap.experiments.cell import (
+from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
+from reflfap.experiments.experiment import Computed, Experiment, ImagesOptions, Inputs, Table
+from reflfap.experiments.three_networks import (
+    WHOLE,
     Cell,
-    Given,
+    KnownParts,
     Labelled,
-    Learned,
+    ThreeNetworks,
     accuracies,
-    learn,
     own_metrics,
+    sweep_datasets,
     train,
+    train_and_attack,
+    whole_datasets,
 )
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory import boundary, kkt, learning
 from reflfap.training.result import Trained
 
+SCENARIOS = ("noise", "natural-random", "natural-flipped")
 
-class Images(NamedTuple):
+RAW_IMAGES = 3
+"""Times as many steps as on white data gradient flow takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig(CellConfig):
+    """One cell of E3: two classes of images in the theory's own setting, pixels on [-1, 1].
+
+    Default epsilon: l2 0.1 sqrt(d), linf 0.1, l0 0.05.
+    """
+
+    experiment = "images"
+
+    dataset: Literal["mnist", "fashion-mnist", "cifar-10", "embedded"] = "embedded"
+    """images; embedded, a part of Fashion-MNIST, comes with the package"""
+    classes: tuple[str, str] = ("1", "8")
+    """two classes, numbers or names; the first has label +1, the second -1"""
+    scenario: Literal["noise", "natural-random", "natural-flipped"] = "noise"
+    """what is perturbed: noise on [-1, 1]^d with random targets, or natural images with random
+    targets or with the other class as target"""
+    n: int = 1_000
+    """natural samples N, at most; fewer if the two classes have fewer"""
+    n_adv: int = 5_000
+    """source samples, which are perturbed, N_adv; natural ones at most as many as there are"""
+    centre: bool = False
+    """subtract the mean of the natural samples from all; digits and clothes are less alike then,
+    yet no nearer to (T1)"""
+
+    def __post_init__(self) -> None:
+        checks.choice("dataset", self.dataset, DATA_SETS)
+        checks.choice("scenario", self.scenario, SCENARIOS)
+        if len(self.classes) != 2 or not all(isinstance(one, str) for one in self.classes):
+            refuse("classes", "two numbers or names", repr(self.classes), "give two, as in 3 7")
+        self.settle("classes", tuple(self.classes))  # a list, when it comes from JSON
+        super().__post_init__()
+
+    @property
+    def inputs(self) -> int:
+        return math.prod(DATA_SETS[self.dataset].shape)
+
+    @property
+    def flow_steps(self) -> int:
+        return RAW_IMAGES * super().flow_steps
+
+    @property
+    def _released(self) -> dict[str, float]:
+        return {"l2": 0.1 * math.sqrt(self.inputs), "linf": 0.1, "l0": 0.05}
+
+
+class ClassPair(NamedTuple):
     """Images of two classes, pixels as bytes, labels 0 and 1, as the data loaders give them."""
 
     train: Labelled  # x (N, d) uint8, y (N,) 0 or 1
@@ -48,23 +109,23 @@ class Samples(NamedTuple):
     mean: HostArray  # (d,) what centring subtracted; 0 without
 
 
-def run(
+def cell(
     config: ImagesConfig,
-    images: Images,
+    images: ClassPair,
     xp: Namespace = np,
     monitor: Monitor = SILENT,
-    given: Given | None = None,
+    known: KnownParts | None = None,
 ) -> Cell:
     """One cell: accuracies acc_* on the natural samples, acc_*_test on the clean test images.
 
     `alignment_test` is the fraction of test images that meet (L3), with effective multipliers;
     `flip_threshold`, of flipped labels, the L2 size from which (L2) says that they teach the truth.
-    `given` and memory: see `cell.learn`; the test images on top.
-    Checked by test_images.py::test_the_phenomenon and ::test_given_parts_are_those_computed.
+    `known` and memory: see `train_and_attack`; the test images on top.
     """
     samples = prepare(config, images)
     natural, source = samples.natural, samples.source
-    learned = learn(config, natural, source, samples.limits, xp, monitor, given=given)
+    limits = samples.limits
+    learned = train_and_attack(config, natural, source, limits, xp, monitor, known=known)
     metrics = {
         **accuracies(learned, samples.natural),
         **accuracies(learned, samples.test, "_test"),
@@ -78,7 +139,7 @@ def shared(config: ImagesConfig, network: str) -> ImagesConfig:
     """The config with all that the standard or the noise network does not depend on set alike.
 
     Cells for which it is equal have that network in common. Centring takes the mean of the N
-    natural samples from all. Checked by test_images.py::test_cells_share_networks.
+    natural samples from all.
     """
     other: dict[str, Any] = {} if config.centre else {"n": 1}
     if network == "standard":
@@ -86,25 +147,29 @@ def shared(config: ImagesConfig, network: str) -> ImagesConfig:
     return replace(config, **other, norm="l2", epsilon=0.0, variant=None, attack_steps=0)
 
 
-def network(
+def shared_network(
     config: ImagesConfig,
-    images: Images,
+    images: ClassPair,
     name: str,
     xp: Namespace = np,
     monitor: Monitor = SILENT,
 ) -> Trained:
-    """The standard or the noise network of a cell alone, on the host, as `Given` takes it."""
+    """The standard or the noise network of a cell alone, on the host, as `KnownParts` takes it."""
     samples = prepare(config, images)
     own = samples.natural if name == "standard" else samples.source
     x, y = (asarray(part, xp) for part in own)
     return train(config, name, x, y, monitor).moved(to_host)
 
 
-def prepare(config: ImagesConfig, images: Images) -> Samples:
-    """The samples of a cell, by seed, on the host; label 0 becomes +1, label 1 becomes -1.
+def two_classes(config: ImagesConfig, images: Callable[[str, str], ImageSet]) -> ClassPair:
+    """Training and test images of a config's two classes, one row an image."""
+    chosen = [images(config.dataset, split).classes(*config.classes) for split in ("train", "test")]
+    train, test = (Labelled(one.images.reshape(len(one.labels), -1), one.labels) for one in chosen)
+    return ClassPair(train, test, " ".join(one.sha256 for one in chosen))
 
-    Checked by test_images.py::test_samples_are_what_the_scenario_says.
-    """
+
+def prepare(config: ImagesConfig, images: ClassPair) -> Samples:
+    """The samples of a cell, by seed, on the host; label 0 becomes +1, label 1 becomes -1."""
     order = stream(config.seed, "natural/order").permutation(len(images.train.y))
     if len(order) == 0 or len(images.test.y) == 0:
         refuse("images", "at least one of the two classes", "none", "check the data set")
@@ -121,7 +186,7 @@ def prepare(config: ImagesConfig, images: Images) -> Samples:
     return Samples(natural, source, test, limits, mean)
 
 
-def normal(trained: Trained, samples: Labelled) -> HostArray | None:
+def learned_normal(trained: Trained, samples: Labelled) -> HostArray | None:
     """(d,) the normal b (T5) by effective multipliers, on the host; None if training kept no C."""
     if trained.C is None:
         return None
@@ -136,7 +201,7 @@ def _normal(trained: Trained, samples: Labelled) -> tuple[Array, Array]:
     return boundary.normal(x, y, lam), lam
 
 
-def _source(config: ImagesConfig, images: Images, order: HostArray) -> Labelled:
+def _source(config: ImagesConfig, images: ClassPair, order: HostArray) -> Labelled:
     rng = stream(config.seed, "source/y")
     if config.scenario == "noise":
         draw = stream(config.seed, "source/x")
@@ -156,7 +221,7 @@ def _floats(part: Labelled, rows: HostArray | slice, dtype: str) -> Labelled:
     return Labelled(x, (1 - 2 * part.y[rows]).astype(dtype))
 
 
-def _alignment(config: ImagesConfig, learned: Learned, samples: Samples) -> dict[str, float]:
+def _alignment(config: ImagesConfig, learned: ThreeNetworks, samples: Samples) -> dict[str, float]:
     """(L3) on the test images, by effective multipliers, and for flipped labels the size that (L2)
     asks for; nothing if a training kept no C."""
     standard, adversarial = (learned.trained[name] for name in ("standard", "adversarial"))
@@ -172,3 +237,61 @@ def _alignment(config: ImagesConfig, learned: Learned, samples: Samples) -> dict
     parts = learning.effects(source, learned.perturbed.x - source, learned.target, lam, z)
     holds = learning.aligned(parts, boundary.boundary_function(b, z))
     return {"alignment_test": float(xp.mean(xp.astype(holds, xp.float64)))} | found
+
+
+def compute(config: ImagesConfig, inputs: Inputs, monitor: Monitor) -> Computed:
+    """A cell with all it has."""
+    data = two_classes(config, inputs.images)
+    done = cell(config, data, inputs.xp, monitor)
+    return Computed(done.metrics, whole_datasets(done), {"data_sha256": data.sha256})
+
+
+def _compute_in_sweep(
+    config: ImagesConfig, inputs: Inputs, monitor: Monitor, known: KnownParts
+) -> tuple[Cell, Computed]:
+    data = two_classes(config, inputs.images)
+    done = cell(config, data, inputs.xp, monitor, known)
+    return done, Computed(done.metrics, sweep_datasets(done), {"data_sha256": data.sha256})
+
+
+def _train_in_sweep(config: ImagesConfig, name: str, inputs: Inputs, monitor: Monitor) -> Trained:
+    return shared_network(config, two_classes(config, inputs.images), name, inputs.xp, monitor)
+
+
+PAIR_SHARES = (0.05, 0.4)
+"""Of sqrt(d), sizes of a perturbation; at the smaller one natural samples teach their targets."""
+
+
+def pairs(dataset: str) -> list[Table]:
+    """All 45 pairs of classes, three scenarios, two sizes of an L2 perturbation (E3)."""
+    root = math.prod(DATA_SETS[dataset].shape) ** 0.5
+    common = {
+        "dataset": dataset,
+        "hidden": 100,
+        "n": 500,
+        "classes": list(itertools.combinations("0123456789", 2)),
+        "epsilon": [round(share * root, 3) for share in PAIR_SHARES],
+    }
+    natural = ["natural-random", "natural-flipped"]
+    return [
+        common | {"n_adv": 1000, "scenario": "noise"},
+        common | {"n_adv": 500, "scenario": natural},
+    ]
+
+
+_SMOKE = {"classes": [("1", "8"), ("3", "7")], "hidden": 20, "n": 100, "n_adv": 300}
+
+EXPERIMENT = Experiment(
+    config=ImagesConfig,
+    summary="Read real images after learning from perturbed noise (E3): two classes of a data set.",
+    compute=compute,
+    cost=cell_cost,
+    options=ImagesOptions,
+    needed=lambda options: WHOLE,
+    picture="figures.image_rows",
+    presets={
+        **{f"pairs-{dataset}": partial(pairs, dataset) for dataset in DATA_SETS},
+        "smoke": lambda: [_SMOKE | {"scenario": ["noise", "natural-flipped"]}],
+    },
+    sharing=Sharing(shared, _train_in_sweep, _compute_in_sweep),
+)

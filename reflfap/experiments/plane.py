@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reflfap.backend import HostArray
-from reflfap.experiments.cell import Labelled
+from reflfap.experiments.three_networks import Labelled
 
 MOST_SAMPLES = 400  # of each label; a map with more would hide the lines
 
@@ -28,7 +28,6 @@ def project(weights: Mapping[str, HostArray], samples: Labelled) -> Plane:
     """Networks (m, d) by name and the first samples of each label on the plane of "standard".
 
     Memory: a copy of each W in float64, one at a time.
-    Checked by test_figures.py::test_decision_map.
     """
     v, u = mean_directions(weights["standard"].astype(np.float64))
     P = axes_of_plane(v, u)
@@ -49,7 +48,6 @@ def axes_of_plane(v: HostArray, u: HostArray) -> HostArray:
     """Orthonormal rows (2, d) spanning v and u, symmetric in them: G^(-1/2) [v; u], G their Gram.
 
     For two unit vectors v - u and v + u are orthogonal; the axes lie half way between those.
-    Checked by test_figures.py::test_axes_of_the_plane.
     """
     across = (v - u) / np.linalg.norm(v - u)
     along = (v + u) / np.linalg.norm(v + u)

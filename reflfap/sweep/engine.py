@@ -11,22 +11,21 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from pathlib import Path
 from typing import NamedTuple
 
-from reflfap import stages, store
-from reflfap.config import identity
-from reflfap.configs import Config
 from reflfap.errors import refuse
+from reflfap.experiments.experiment import Config, identity
 from reflfap.monitor import SILENT, Monitor
-from reflfap.runs import folder_of, reusable
+from reflfap.runs import store
+from reflfap.runs.running import Place, folder_of, outdated, reusable
 from reflfap.sweep import parts
-from reflfap.sweep.plan import STAGES, Task, plan, priorities
-from reflfap.sweep.work import Outcome, Place, work
+from reflfap.sweep.plan import Task, plan, priorities
+from reflfap.sweep.work import Outcome, work
 
 TRIES = 3
 BUSY_SECONDS = 1.0
 GB = 1e9
 
 
-class Summary(NamedTuple):
+class Outcomes(NamedTuple):
     """What became of the cells that were not complete before."""
 
     done: tuple[str, ...]  # run ids
@@ -37,38 +36,34 @@ def remaining(configs: Iterable[Config], out: Path) -> list[Task]:
     """The tasks for all cells without a complete result, less what they share and is kept.
 
     A stage whose classifier has been trained again is left in: `work` refuses it, saying why.
-    Checked by test_sweep.py::test_what_is_there_is_not_computed_again and
-    test_sweep_learn.py::test_a_classifier_trained_again.
     """
     tasks = plan(one for one in configs if not _complete(out, one))
     kept = {
         task.key
         for task in tasks
         if parts.path_of(out, task.key).exists()
-        or (task.network in STAGES.values() and _complete(out, task.configs[0]))
+        or (task.network and task.sharing is None and _complete(out, task.configs[0]))
     }
     return [task for task in tasks if task.key not in kept]
 
 
 def _complete(out: Path, config: Config) -> bool:
-    path = folder_of(out, config) / store.RESULT
-    return reusable(path) and not stages.outdated(path, config)
+    return reusable(folder_of(out, config) / store.RESULT) and not outdated(out, config)
 
 
-def run(
+def run_tasks(
     tasks: list[Task],
     place: Place,
     executor: Executor,
     workers: int = 1,
     memory: float = float("inf"),
     monitor: Monitor = SILENT,
-) -> Summary:
+) -> Outcomes:
     """Compute all tasks with at most `workers` at once and `memory` bytes in all.
 
     `executor` may be any of concurrent.futures: tasks and outcomes are small, and results go to
     files below place.out, which all workers must see. InputError if a task alone needs more than
-    `memory`. Checked by test_sweep.py::test_the_same_table_whatever_the_executor,
-    ::test_a_killed_worker_costs_one_cell, ::test_memory_is_kept and ::test_two_sweeps_at_once.
+    `memory`.
     """
     for task in tasks:
         if task.memory > memory:
@@ -90,14 +85,14 @@ class _Engine:
         self.done: list[str] = []
         self.failed: dict[str, str] = {}
 
-    def run(self, executor: Executor, workers: int, memory: float) -> Summary:
+    def run(self, executor: Executor, workers: int, memory: float) -> Outcomes:
         total = int(sum(task.flops for task in self.waiting) / GB)
         self.monitor.begin("sweep", total, "Gflop")
         try:
             self._loop(executor, workers, memory)
         finally:
             self.monitor.end()
-        return Summary(tuple(self.done), self.failed)
+        return Outcomes(tuple(self.done), self.failed)
 
     def _loop(self, executor: Executor, workers: int, memory: float) -> None:
         while self.waiting or self.running:

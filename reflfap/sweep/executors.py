@@ -49,8 +49,6 @@ class Processes(Executor):
     """One process a worker, each in a pool of its own, so that one that dies takes no other along.
 
     At most `workers` calls may be under way. Workers end with their parent, however it dies.
-    Checked by test_executors.py::test_a_killed_worker_takes_no_other_along and
-    ::test_workers_end_with_their_parent.
     """
 
     def __init__(self, workers: int) -> None:
@@ -99,7 +97,7 @@ def _watch(stop: Any) -> None:
         while not stop.wait(WATCH_SECONDS):
             if parent is not None and not parent.is_alive():
                 os._exit(1)
-        os.kill(os.getpid(), signal.SIGTERM)  # reflfap.progress.RunMonitor keeps the state
+        os.kill(os.getpid(), signal.SIGTERM)  # reflfap.runs.progress.RunMonitor keeps the state
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -108,7 +106,6 @@ class Dask(Executor):
     """The workers of the dask scheduler at `address`; connects again if it was lost.
 
     Raises BackendError without dask, InputError if nothing answers at the address.
-    Checked by test_dask.py::test_a_lost_scheduler.
     """
 
     def __init__(self, address: str) -> None:

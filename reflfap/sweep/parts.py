@@ -8,9 +8,9 @@ import numpy as np
 
 from reflfap import onehidden
 from reflfap.backend import HostArray
-from reflfap.config import CellConfig
 from reflfap.errors import DamagedFileError, StoreError
-from reflfap.files import fitting, lock, read_sealed, write_sealed
+from reflfap.experiments.cell import CellConfig
+from reflfap.sealed import fitting, lock, read_sealed, write_sealed
 from reflfap.training.result import FlowTrace, Trace, Trained
 
 TRACES = {kind.__name__: kind for kind in (Trace, FlowTrace)}
@@ -30,22 +30,22 @@ def obtain(
 ) -> Trained:
     """The network kept under `key`, or trained and kept now; a damaged one is trained again.
 
-    `on_wait` as in `files.lock`. Checked by test_sweep_work.py::test_networks_are_trained_once.
+    `on_wait` as in `files.lock`.
     """
     path = path_of(out, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock(path.with_suffix(".lock"), on_wait):
         if path.exists():
             try:
-                return read(path, config)
+                return read_network(path, config)
             except StoreError:
                 pass
         trained = train()
-        write(path, trained)
+        write_network(path, trained)
         return trained
 
 
-def write(path: Path, trained: Trained) -> None:
+def write_network(path: Path, trained: Trained) -> None:
     """Keep a trained network, whole or not at all."""
     with write_sealed(path) as file:
         file.attrs.update(trace=type(trained.trace).__name__, stopped=trained.stopped)
@@ -57,11 +57,8 @@ def write(path: Path, trained: Trained) -> None:
             file.create_dataset(f"trace/{name}", data=values)
 
 
-def read(path: Path, config: CellConfig) -> Trained:
-    """What `write` kept of a network with the sizes of `config`; DamagedFileError otherwise.
-
-    Checked by test_sweep_work.py::test_kept_networks and ::test_damaged_networks_are_refused.
-    """
+def read_network(path: Path, config: CellConfig) -> Trained:
+    """What `write_network` kept, with the sizes of `config`; DamagedFileError for anything else."""
     m, d = config.hidden, config.inputs
     with read_sealed(path) as file:
         kind, stopped = file.attrs.get("trace"), file.attrs.get("stopped")

@@ -13,20 +13,18 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from reflfap import store
-from reflfap.config import canonical_json, identity
-from reflfap.configs import SweptConfig, from_json
 from reflfap.errors import DamagedFileError, refuse
-from reflfap.files import write_sealed, write_text
+from reflfap.experiments.experiment import Config, Kind, canonical_json, identity
+from reflfap.experiments.registry import experiment_of, from_json
+from reflfap.runs import store
+from reflfap.sealed import write_sealed, write_text
 
 LARGEST_LIST = 2**27  # bytes
 _FLAGS = {"True": True, "False": False}
-
-Kind = TypeVar("Kind", bound=SweptConfig)
 
 
 class Status(NamedTuple):
@@ -40,7 +38,7 @@ class Status(NamedTuple):
     seconds: float  # wall time of the complete ones, added up
 
 
-def write_list(out: Path, name: str, configs: Iterable[SweptConfig]) -> Path:
+def write_list(out: Path, name: str, configs: Iterable[Config]) -> Path:
     """Leave the list of a sweep's cells; the same sweep again finds its own."""
     content = [canonical_json(config) for config in configs]
     path = out / "sweeps" / f"{re.sub('[^A-Za-z0-9._-]', '-', name)}.json"
@@ -49,16 +47,13 @@ def write_list(out: Path, name: str, configs: Iterable[SweptConfig]) -> Path:
     return path
 
 
-def read_list(path: Path) -> list[SweptConfig]:
-    """The cells of a list; DamagedFileError for what `write_list` did not write.
-
-    Checked by test_table.py::test_lists_of_cells.
-    """
+def read_list(path: Path) -> list[Config]:
+    """The cells of a list; DamagedFileError for what `write_list` did not write."""
     try:
         if path.stat().st_size > LARGEST_LIST:
             raise ValueError("too large")
         configs = [from_json(text) for text in json.loads(path.read_text(encoding="utf-8"))]
-        cells = [config for config in configs if isinstance(config, SweptConfig)]
+        cells = [config for config in configs if experiment_of(config).presets]
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DamagedFileError(
             f"{path}: expected a list of a sweep's cells, got ({error}); remove it, or run the "
@@ -68,7 +63,7 @@ def read_list(path: Path) -> list[SweptConfig]:
 
 
 def statuses(out: Path) -> Iterator[Status]:
-    """All sweeps of a results folder. Checked by test_table.py::test_status."""
+    """All sweeps of a results folder."""
     runs = {run.run_id: run for run in store.list_results(out)}
     for path in sorted((out / "sweeps").glob("*.json")):
         cells = [identity(config) for config in read_list(path)]
@@ -82,15 +77,16 @@ def statuses(out: Path) -> Iterator[Status]:
 
 
 def collect(out: Path, folder: Path) -> list[Path]:
-    """Write EXPERIMENT.csv and EXPERIMENT.h5 for each experiment with complete cells.
-
-    Checked by test_table.py::test_the_table_holds_configs_and_metrics.
-    """
+    """Write EXPERIMENT.csv and EXPERIMENT.h5 for each experiment with complete cells."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    complete = [run for run in store.list_results(out) if isinstance(run.config, SweptConfig)]
-    for experiment in sorted({run.experiment for run in complete}):
-        rows = _rows(run for run in complete if run.experiment == experiment)
+    complete = [
+        (run.config, run)
+        for run in store.list_results(out)
+        if run.config is not None and experiment_of(run.config).presets
+    ]
+    for experiment in sorted({config.experiment for config, _ in complete}):
+        rows = _rows(one for one in complete if one[0].experiment == experiment)
         paths += [folder / f"{experiment}.csv", folder / f"{experiment}.h5"]
         write_text(paths[-2], _csv(rows))
         with write_sealed(paths[-1]) as file:
@@ -107,7 +103,6 @@ def read_table(path: Path, kind: type[Kind]) -> list[tuple[Kind, dict[str, float
     """Configs and metrics of the cells in a CSV that `collect` wrote, perhaps on another machine.
 
     Each row's run id must be that of its config; DamagedFileError for anything else.
-    Checked by test_table.py::test_a_table_is_read_back and ::test_damaged_tables_are_refused.
     """
     names = {field.name for field in fields(kind)}
     found = []
@@ -138,13 +133,11 @@ def _value(name: str, text: str) -> Any:
         return text
 
 
-def _rows(runs: Iterable[store.Summary]) -> list[dict[str, Any]]:
+def _rows(runs: Iterable[tuple[Config, store.Summary]]) -> list[dict[str, Any]]:
     """One row a cell, all with the same columns."""
     rows = []
-    for run in runs:
-        config = {
-            name: _plain(value) for name, value in asdict(cast(SweptConfig, run.config)).items()
-        }
+    for its, run in runs:
+        config = {name: _plain(value) for name, value in asdict(its).items()}
         rows.append({"run_id": run.run_id, **config, **run.metrics})
     columns = list(dict.fromkeys(name for row in rows for name in row))
     rows.sort(key=lambda row: [(str(type(row[name])), row[name]) for name in config])

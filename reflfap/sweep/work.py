@@ -6,36 +6,27 @@ handed out again after any accident.
 """
 
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn
 
 from threadpoolctl import threadpool_limits
 
-from reflfap import runs, stages, store
 from reflfap.attacks import Perturbed
-from reflfap.backend import namespace_for, on_host
-from reflfap.checkpoints import Checkpoints
-from reflfap.config import ArtificialConfig, CellConfig, ImagesConfig, identity
-from reflfap.experiments import artificial, images
-from reflfap.experiments.cell import Cell, Given
-from reflfap.host import blas_threads, keep_freed_memory, release_freed_memory
+from reflfap.experiments.cell import Sharing
+from reflfap.experiments.experiment import Computed, identity
+from reflfap.experiments.three_networks import KnownParts
+from reflfap.machine import keep_freed_memory, release_freed_memory
 from reflfap.monitor import Monitor
-from reflfap.progress import RunMonitor
+from reflfap.runs import running, store
+from reflfap.runs.checkpoints import Checkpoints
+from reflfap.runs.progress import RunMonitor
+from reflfap.runs.provenance import describe
+from reflfap.runs.running import Place
 from reflfap.sweep import parts
-from reflfap.sweep.plan import SHARED, Task, network_task, shared
+from reflfap.sweep.plan import SHARED, Task, network_task
 from reflfap.training.result import Trained
 
 PACE = (300.0, 300.0)
 """Checkpoints at most every five minutes: shorter cells are computed again after an accident."""
-
-
-class Place(NamedTuple):
-    """Where and on what the work is done."""
-
-    out: Path
-    data_dir: Path | None = None
-    device: str = "cpu"
-    threads: int | None = None  # of BLAS; None leaves it as it is
 
 
 class Outcome(NamedTuple):
@@ -51,25 +42,23 @@ class Busy(Exception):
 
 
 def work(task: Task, place: Place) -> Outcome:
-    """Do one task. Errors of cells are recorded beside them and returned, never raised.
-
-    Checked by test_sweep_work.py::test_a_failing_cell_is_recorded and ::test_busy.
-    """
+    """Do one task. Errors of cells are recorded beside them and returned, never raised."""
     release_freed_memory()  # of the task before
     keep_freed_memory()
+    place = place._replace(quiet=True, on_wait=_busy, pace=PACE)
     with threadpool_limits(place.threads, "blas"):
-        if not isinstance(task.configs[0], CellConfig):
+        if (sharing := task.sharing) is None:
             return _stage(task, place)
         if task.network is not None:
-            return _network(task, place)
-        return _cells(task, place)
+            return _network(task, sharing, place)
+        return _cells(task, sharing, place)
 
 
-def _network(task: Task, place: Place) -> Outcome:
+def _network(task: Task, sharing: Sharing, place: Place) -> Outcome:
     checkpoints = Checkpoints(parts.path_of(place.out, task.key).with_suffix(""), *PACE)
     try:
         with RunMonitor(checkpoints, quiet=True) as monitor:
-            _obtain(task, place, monitor)
+            _obtain(task, sharing, place, monitor)
     except Busy:
         return Outcome(busy=True)
     except Exception as error:  # whatever it is, it ends this task and no other
@@ -81,72 +70,51 @@ def _network(task: Task, place: Place) -> Outcome:
 def _stage(task: Task, place: Place) -> Outcome:
     """A stage of E2, which is a run of its own."""
     (config,) = task.configs
-    xp = namespace_for(place.device)
-    threads = blas_threads() if on_host(xp) else 1
-    where = stages.Place(place.out, place.data_dir, xp, threads, True, _busy, PACE)
     try:
-        stages.make(config, where)
+        running.make(config, place)
     except Busy:
         return Outcome(busy=True)
     except Exception as error:  # whatever it is, it ends this task and no other
-        store.record_failure(runs.folder_of(place.out, config), _text(error))
+        store.record_failure(running.folder_of(place.out, config), _text(error))
         return Outcome(failed=((task.key if task.network else identity(config), _text(error)),))
     return Outcome(done=(identity(config),))
 
 
-def _cells(task: Task, place: Place) -> Outcome:
+def _cells(task: Task, sharing: Sharing, place: Place) -> Outcome:
     done: list[str] = []
     failed: list[tuple[str, str]] = []
     perturbed: Perturbed | None = None
 
-    def compute(config: CellConfig, monitor: Monitor) -> runs.Computed:
+    def compute(config: Any, monitor: Monitor) -> Computed:
         nonlocal perturbed
-        tasks = (network_task(shared(config, name), name) for name in SHARED)
-        standard, noise = (_obtain(task, place, monitor) for task in tasks)
-        given = Given(standard, noise, perturbed)
-        cell, about = _cell(config, place, given, monitor)
+        tasks = (network_task(sharing.shared(config, name), name) for name in SHARED)
+        standard, noise = (_obtain(task, sharing, place, monitor) for task in tasks)
+        inputs = place.inputs()
+        known = KnownParts(standard, noise, perturbed)
+        cell, kept = sharing.compute(config, inputs, monitor, known)
         perturbed = cell.perturbed if perturbed is None else perturbed
-        return runs.Computed(cell.metrics, runs.cell_datasets(config, cell), about)
+        about = {**describe(inputs.xp), "dtype": config.dtype, **kept.about}
+        return kept._replace(about=about)
 
-    for config in cast(tuple[CellConfig, ...], task.configs):
+    for config in task.configs:
         try:
-            how = partial(compute, config)
-            runs.complete(config, place.out, how, on_wait=_busy, quiet=True, pace=PACE)
+            running.complete(config, place, partial(compute, config))
         except Busy:
             return Outcome(tuple(done), tuple(failed), busy=True)
         except Exception as error:
             failed.append((identity(config), _text(error)))
-            store.record_failure(runs.folder_of(place.out, config), _text(error))
+            store.record_failure(running.folder_of(place.out, config), _text(error))
         else:
             done.append(identity(config))
     return Outcome(tuple(done), tuple(failed))
 
 
-def _cell(
-    config: CellConfig, place: Place, given: Given, monitor: Monitor
-) -> tuple[Cell, dict[str, str | int]]:
-    """One cell, and where its numbers come from."""
-    xp = namespace_for(place.device)
-    if isinstance(config, ImagesConfig):
-        data = runs.two_classes(config, place.data_dir)
-        return images.run(config, data, xp, monitor, given), runs.about(xp, config, data.sha256)
-    if isinstance(config, ArtificialConfig):
-        return artificial.run(config, xp, monitor, given=given), runs.about(xp, config)
-    raise TypeError(type(config))
-
-
-def _obtain(task: Task, place: Place, monitor: Monitor) -> Trained:
+def _obtain(task: Task, sharing: Sharing, place: Place, monitor: Monitor) -> Trained:
     """The network of a network task: kept by an earlier one, or trained now."""
-    config, name = cast(CellConfig, task.configs[0]), str(task.network)
-    xp = namespace_for(place.device)
+    (config,) = task.configs
 
     def train() -> Trained:
-        if isinstance(config, ImagesConfig):
-            data = runs.two_classes(config, place.data_dir)
-            return images.network(config, data, name, xp, monitor)
-        if isinstance(config, ArtificialConfig):
-            return artificial.network(config, name, xp, monitor)
-        raise TypeError(type(config))
+        return sharing.train(config, str(task.network), place.inputs(), monitor)
 
     return parts.obtain(place.out, task.key, config, train, _busy)
 

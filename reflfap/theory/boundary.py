@@ -8,25 +8,19 @@ from reflfap.onehidden import Network, forward
 def normal(x: Array, y: Array, lam: Array) -> Array:
     """(T5): b = sum_n lam_n y_n x_n, (d,), for samples x (N, d), labels y and multipliers lam (N,).
 
-    In the dtype of x. Checked by test_theory.py::test_the_boundary_is_the_normals_hyperplane.
+    In the dtype of x.
     """
     xp = checks.samples_and_labels(x, y)
     return (xp.astype(lam, x.dtype) * y) @ x
 
 
 def boundary_function(b: Array, z: Array) -> Array:
-    """(T4): f_bdy(z) = sum_n lam_n y_n <x_n, z> = <b, z>, (n,), at points z (n, d).
-
-    Checked by test_theory.py::test_the_boundary_is_the_normals_hyperplane.
-    """
+    """(T4): f_bdy(z) = sum_n lam_n y_n <x_n, z> = <b, z>, (n,), at points z (n, d)."""
     return z @ b
 
 
 def sign_agreement(net: Network, b: Array, z: Array) -> float:
-    """(T4): the fraction of points z (n, d) with sgn f(z) = sgn f_bdy(z); one at a KKT point.
-
-    Checked by test_theory.py::test_the_network_has_the_boundary_of_its_normal.
-    """
+    """(T4): the fraction of points z (n, d) with sgn f(z) = sgn f_bdy(z); one at a KKT point."""
     xp = namespace(z)
     same = xp.sign(forward(net, z)[0]) == xp.sign(boundary_function(b, z))
     return float(xp.mean(xp.astype(same, xp.float64)))

@@ -19,7 +19,7 @@ from reflfap import checks
 from reflfap.backend import Array, HostArray, asarray, cholesky_solver, namespace, to_host
 from reflfap.errors import NoKKTPointError
 from reflfap.onehidden import Network, activation_slope, network, output_weights
-from reflfap.training.frozen import interaction
+from reflfap.training.implicit import interaction
 
 MOST_PIVOTS = 1_000
 REFINEMENTS = 5
@@ -51,8 +51,6 @@ def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
     Raises NoKKTPointError saying which part failed. dtype and namespace of the network are those of
     x, and the solve is there too. Memory: two (N, N) in float64; on the host 2.9 GB and 12 s a
     factor at N = d = 10,000, two cores.
-    Checked by test_kkt.py::test_orthogonal_data, ::test_against_slsqp, ::test_failures_are_named
-    and ::test_the_arrays_own_library_solves.
     """
     xp = checks.samples_and_labels(x, y)
     m, slope = checks.hidden_units(hidden), checks.leaky_slope(slope)
@@ -115,7 +113,7 @@ def non_negative_solution(M: Array) -> Array:
     lowered the number of wrong ones, only the last wrong one is exchanged, which cannot cycle
     (Murty, 1974). One Cholesky factor a round, N^3/3; one round where every constraint is active.
     Memory: a second (N, N), a third where a constraint is inactive. dtype and namespace are those
-    of M. Checked by test_kkt.py::test_non_negative_solution_against_scipy.
+    of M.
     """
     xp, n = namespace(M), M.shape[0]
     active = xp.ones(n, dtype=xp.bool)
@@ -152,10 +150,7 @@ def _solve_ones(M: Array) -> Array:
 
 
 def multiplier_bounds(x: Array, slope: float) -> tuple[float, float]:
-    """(T3): 1/(2 R_max^2) < lam_n < 3/(2 gamma^2 R_min^2), for samples x (N, d) under (T1).
-
-    Checked by test_theory.py::test_multipliers_lie_within_their_bounds.
-    """
+    """(T3): 1/(2 R_max^2) < lam_n < 3/(2 gamma^2 R_min^2), for samples x (N, d) under (T1)."""
     xp, slope = checks.matrix("x", x), checks.leaky_slope(slope)
     squares = xp.sum(x * x, axis=1)
     return 0.5 / float(xp.max(squares)), 1.5 / (slope**2 * float(xp.min(squares)))
@@ -176,7 +171,7 @@ def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
     y_n a_j phi'(Z_jn) x_n is H_nk, and that of one with W is q_n. Solved in float64 by Cholesky
     with a small ridge, and refined: samples that depend on each other up to rounding share their
     multipliers.
-    Memory: three (N, N) in float64. Checked by test_theory.py::test_multipliers_are_recovered.
+    Memory: three (N, N) in float64.
     """
     xp = checks.samples_and_labels(x, y, net.W.shape[1])
     Z = net.W @ x.T
@@ -206,7 +201,6 @@ def effective_multipliers(net: Network, C: Array, y: Array) -> Array:
     (1 + gamma)/2, so these are its multipliers. Anywhere else, the difference of the mean weights
     of both halves of the units is (1 + gamma)/sqrt(m) sum_n lam_n y_n x_n, plus that of W0: the
     relation of (T5) to (T4). In the dtype of C.
-    Checked by test_kkt.py::test_effective_multipliers.
     """
     namespace(C, y)
     return 2 / (1 + net.slope) * y * (net.a @ C)

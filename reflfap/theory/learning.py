@@ -28,7 +28,6 @@ def effects(x: Array, eta: Array, target: Array, lam: Array, z: Array) -> Effect
 
     Samples x and perturbations eta (N, d), targets y_adv and multipliers lam_adv (N,), at points
     z (n, d). An identity, since x_adv = x + eta.
-    Checked by test_theory.py::test_the_decomposition_is_exact.
     """
     xp = checks.samples_and_labels(x, target)
     weights = xp.astype(lam, x.dtype) * target
@@ -40,7 +39,6 @@ def perturbation_effect(v: Array, total: float, z: Array) -> Array:
 
     Since y_adv_n^2 = 1. With the v of (P1): L2 eps Lam f_bdy(z)/||b||, a positive multiple of the
     standard boundary function; Linf eps Lam <sgn b, z>; L0 eps Lam <sgn b on the mask, z>.
-    Checked by test_theory.py::test_the_perturbations_effect_in_closed_form.
     """
     return total * (z @ v)
 
@@ -49,7 +47,6 @@ def aligned(parts: Effects, f_bdy: Array) -> Array:
     """(L3): where the second effect has the sign of f_bdy(z) and outweighs the first, (n,) bool.
 
     Sufficient for sgn f_adv_bdy(z) = sgn f_bdy(z), not necessary: the first may help.
-    Checked by test_theory.py::test_alignment_implies_equal_signs.
     """
     xp = namespace(f_bdy)
     first, second = parts
@@ -62,7 +59,6 @@ def flipped_threshold(b: Array, lam: Array) -> float:
     With x_n the natural samples, y_adv = -y and lam_adv = c lam, the first effect is -c f_bdy and
     the second eps c sum(lam) f_bdy/||b||; their sum has the sign of f_bdy if and only if
     eps > ||b|| / sum_n lam_n. Near it no aligned KKT point has such multipliers: docs/theory.md.
-    Checked by test_theory.py::test_flipped_labels_have_a_threshold.
     """
     xp = namespace(b)
     return float(xp.sqrt(b @ b)) / float(xp.sum(lam))

@@ -40,7 +40,6 @@ def orthogonality(x: Array, slope: float) -> Orthogonality:
 
     Inner products in the dtype of x, 2 N^2 d operations in blocks of 1,000 rows. Raises InputError
     for a sample that is zero: it has no direction, and no margin can ever be positive there.
-    Checked by test_theory.py::test_orthogonality_by_loops and ::test_orthogonality_scales.
     """
     xp = checks.matrix("x", x)
     slope = checks.leaky_slope(slope)
@@ -66,17 +65,13 @@ def smallest_dimension(n: int, slope: float) -> float:
     N (N-1)/2 inner products are nearly normal of deviation sqrt(d) sigma^2, the largest of them in
     the median z sqrt(d) sigma^2 with z the quantile below. So sqrt(d) = 3 N z / gamma^3, whatever
     sigma. A float, since it may exceed every array: 2e20 at N = 1,000, gamma = 0.01.
-    Checked by test_theory.py::test_smallest_dimension_by_simulation.
     """
     n, slope = checks.whole_number("n", n, 1), checks.leaky_slope(slope)
     return (3 * n * median_of_largest(n * (n - 1) // 2) / slope**3) ** 2
 
 
 def largest_number(dim: int, slope: float) -> int:
-    """The largest N for which `smallest_dimension` is at most d; at least 1.
-
-    Checked by test_theory.py::test_largest_number_inverts_smallest_dimension.
-    """
+    """The largest N for which `smallest_dimension` is at most d; at least 1."""
     dim = checks.whole_number("dim", dim, 1)
     low, high = 1, 2
     while smallest_dimension(high, slope) <= dim:

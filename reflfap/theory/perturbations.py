@@ -16,7 +16,6 @@ def direction(norm: L2 | LInf | LInfSign | L0, b: Array, epsilon: float | None =
     each at most `epsilon` in magnitude: eps sgn(b_i) on the d_delta largest |b_i|, 0 elsewhere.
     By Cauchy-Schwarz, by Hoelder, and because a sum is largest over its largest terms.
     Raises InputError for b = 0, which no perturbation can climb, and for bad sizes.
-    Checked by test_theory.py::test_perturbations_against_search.
     """
     xp = checks.floating("b", b, ndim=1)
     check_norm(norm)
@@ -38,9 +37,6 @@ def direction(norm: L2 | LInf | LInfSign | L0, b: Array, epsilon: float | None =
 
 
 def perturbations(v: Array, target: Array) -> Array:
-    """(P1): eta_n = y_adv_n v, (N, d), for targets y_adv (N,): one direction, two signs.
-
-    Checked by test_theory.py::test_perturbations_against_search.
-    """
+    """(P1): eta_n = y_adv_n v, (N, d), for targets y_adv (N,): one direction, two signs."""
     namespace(v, target)
     return target[:, None] * v

@@ -33,7 +33,6 @@ def accuracy_l2(dim: int, n: int, n_adv: int, epsilon: float, variance: float) -
     """(L4), L2: Phi( s / sqrt(1 + s^2 N/d) ), s = (eps/sigma) sqrt(N_adv/N).
 
     v = eps b^, so <v, b^> = ||v|| = eps.
-    Checked by test_prediction.py::test_limits and ::test_against_simulated_effects.
     """
     _check(dim, n, n_adv, epsilon, variance)
     return _accuracy(dim, n, n_adv, epsilon, epsilon, dim * variance)
@@ -46,7 +45,6 @@ def accuracy_linf(
 
     For normal entries of b, <sgn b, b^> = sqrt(2 d/pi), and ||b||_inf is z ||b||/sqrt(d) with z the
     median of the largest of d normal magnitudes.
-    Checked by test_prediction.py::test_limits and ::test_against_simulated_effects.
     """
     _check(dim, n, n_adv, epsilon, variance)
     checks.choice("variant", variant, ("rescale", "sign"))
@@ -65,7 +63,6 @@ def accuracy_l0(dim: int, n: int, n_adv: int, pixels: int, variance: float, boun
     v_k = c_k. On [-1, 1] a pixel stops after its distance D to the edge, uniform on [0, 2]:
     v_k = E min(c_k, D) = c_k - c_k^2/4, or 1 from c_k = 2 on, and it ends at the edge, or with a
     variance of its own, Var(x + min(c_k, D)).
-    Checked by test_prediction.py::test_limits and ::test_against_simulated_effects.
     """
     _check(dim, n, n_adv, 0.0, variance)
     checks.whole_number("pixels", pixels, 1)
@@ -83,7 +80,6 @@ def accuracy_of_random_targets(dim: int, n: int, epsilon: float, variance: float
 
     x_k was trained on with a target of its own, which adds +-Lam ||x_k||^2/N to the first effect,
     with and against its label equally often: the mean of two normal distribution functions.
-    Checked by test_prediction.py::test_limits and ::test_against_simulated_effects.
     """
     _check(dim, n, n, epsilon, variance)
     sigma = math.sqrt(variance)

@@ -28,18 +28,13 @@ class Draw(NamedTuple):
 
 
 def order(seed: int, stage: str, epoch: int, count: int) -> HostArray:
-    """The samples in the order of an epoch, (count,).
-
-    Checked by test_batches.py::test_orders.
-    """
+    """The samples in the order of an epoch, (count,)."""
     return stream(seed, f"{stage}/order/{epoch}").permutation(count)
 
 
 def augmented(x: HostArray, draw: Draw, rows: slice, size: int) -> HostArray:
     """Images x (n, C, H, W), rows of a batch of `size`: moved by up to PAD pixels each way, zeros
     coming in, and half of them mirrored.
-
-    Checked by test_batches.py::test_augmentation.
     """
     rng = draw.stream("augmentation")
     down, across = rng.integers(0, 2 * PAD + 1, (2, size, 1))[:, rows]
@@ -57,7 +52,6 @@ def dropout_mask(draw: Draw, rows: slice, name: str, rate: float, x: Array) -> A
     `rate`, to 1/2^17, else one over what is left.
 
     Sixteen bits a number, samples one after the other, so that each part of a batch draws its own.
-    Checked by test_batches.py::test_dropout_masks.
     """
     xp, (height, width, n, C) = namespace(x), x.shape
     words = -(-height * width * C // 4)

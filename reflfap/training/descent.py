@@ -55,14 +55,13 @@ def descent(
     2 (m, d) and 3 (m, N); coefficients 6 (m, N) and one (N, N); on a device two (m, d) or (m, N)
     more. The host waits for a device once in EPOCHS_UNREAD epochs, and once more at each cut.
     Raises InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
-    Checked by test_descent.py::test_both_forms_agree and ::test_one_epoch_by_hand.
     """
     check_problem(net, x, y)
     _check_settings(epochs, rate, momentum, form)
     if form == "auto":
         form = "coefficients" if x.shape[0] < 2 * x.shape[1] else "weights"
     kept = monitor.restore(stage) or {}
-    state = (_Coefficients if form == "coefficients" else _Weights)(net, x, kept)
+    state = _State(net, x, form, kept)
     run = _Descent(net, y, loss, state)
     course = _Course(rate, x.dtype, x.shape[0], [float(past) for past in kept.get("loss", ())])
     most = 1 if on_host(namespace(x)) else EPOCHS_UNREAD
@@ -78,7 +77,7 @@ def descent(
     time = np.concatenate([[0.0], np.cumsum(course.rates[:-1])]) / (1 - momentum)
     trace = Trace(time, np.asarray(course.losses), np.asarray(course.rates))
     stopped = "rate" if course.schedule.exhausted else "epochs"
-    C = state.C if isinstance(state, _Coefficients) else None
+    C = None if state.on_weights else state.S
     return Trained(net._replace(W=state.weights()), q, trace, stopped, C)
 
 
@@ -88,12 +87,12 @@ def _block(run: "_Descent", course: "_Course", momentum: float, count: int) -> i
     The rate is taken to stay as it is. Where the schedule cuts it before the block's end, the
     state from before is taken again and brought to the cut.
     """
-    before = run.state.saved() if count > 1 else None
+    before = (run.state.S.copy(), run.state.V.copy()) if count > 1 else None
     rate = course.schedule.rate
     decay = momentum * (rate / course.rates[-1] if course.rates else 1)
     made = course.read(floats(*run.epochs(count, rate, decay, momentum)))
     if made < count and before is not None:
-        run.state.load(before)
+        run.state.S, run.state.V = before
         run.epochs(made, rate, decay, momentum)
         if course.refused is not None:
             run.q = run.measured()[1]
@@ -147,7 +146,7 @@ class _Course:
 class _Descent:
     """A network's state on its way, and the epoch (N6)."""
 
-    def __init__(self, net: Network, y: Array, loss: Loss, state: "_Weights | _Coefficients"):
+    def __init__(self, net: Network, y: Array, loss: Loss, state: "_State") -> None:
         self.net, self.y, self.loss, self.state = net, y, loss, state
         self.q: Array = None  # (N,) margins before the last update
 
@@ -173,70 +172,38 @@ class _Descent:
         return logs
 
 
-class _Weights:
-    """Descent on W (m, d) itself."""
+class _State:
+    """S with its velocity V: the weights W (m, d), or the coefficients C (m, N) of W = W0 + C X."""
 
-    def __init__(self, net: Network, x: Array, kept: Mapping[str, Any]) -> None:
+    def __init__(self, net: Network, x: Array, form: str, kept: Mapping[str, Any]) -> None:
         xp = namespace(x)
-        self.x = x
-        self.W = asarray(kept["W"], xp) if kept else net.W.copy()
-        self.V = asarray(kept["V"], xp) if kept else xp.zeros_like(net.W)
+        self.W0, self.x, self.on_weights = net.W, x, form == "weights"
+        self.names = ("W", "V") if self.on_weights else ("C", "U")
+        self.Z0 = None if self.on_weights else net.W @ x.T
+        self.B = x.T if self.on_weights else x @ x.T  # Z = Z0 + S B
+        if kept:
+            self.S, self.V = (asarray(kept[name], xp) for name in self.names)
+        else:
+            self.S = net.W.copy() if self.on_weights else xp.zeros_like(self.Z0)
+            self.V = xp.zeros_like(self.S)
 
     def preactivations(self) -> Array:
-        return self.W @ self.x.T
-
-    def step(self, G: Array, decay: float) -> None:
-        """V <- decay V + lr G X, W <- W - V; G comes multiplied by lr."""
-        self.V *= decay
-        self.V += G @ self.x
-        self.W -= self.V
-
-    def weights(self) -> Array:
-        return self.W
-
-    def saved(self) -> tuple[Array, Array]:
-        return self.W.copy(), self.V.copy()
-
-    def load(self, saved: tuple[Array, Array]) -> None:
-        self.W, self.V = saved
-
-    def kept(self, losses: list[float]) -> dict[str, Any]:
-        return {"W": self.W, "V": self.V, "loss": np.asarray(losses)}
-
-
-class _Coefficients:
-    """Descent on C (m, N), W = W0 + C X; Z is always W0 X^T + C K for the present C."""
-
-    def __init__(self, net: Network, x: Array, kept: Mapping[str, Any]) -> None:
-        xp = namespace(x)
-        self.W0, self.x = net.W, x
-        self.K = x @ x.T
-        self.Z0 = net.W @ x.T
-        self.C = asarray(kept["C"], xp) if kept else xp.zeros_like(self.Z0)
-        self.U = asarray(kept["U"], xp) if kept else xp.zeros_like(self.Z0)
-
-    def preactivations(self) -> Array:
-        Z = self.C @ self.K
-        Z += self.Z0
+        Z = self.S @ self.B
+        if self.Z0 is not None:
+            Z += self.Z0
         return Z
 
     def step(self, G: Array, decay: float) -> None:
-        """U <- decay U + lr G, C <- C - U; G comes multiplied by lr."""
-        self.U *= decay
-        self.U += G
-        self.C -= self.U
+        """V <- decay V + lr dL/dS, S <- S - V; G comes multiplied by lr."""
+        self.V *= decay
+        self.V += G @ self.x if self.on_weights else G
+        self.S -= self.V
 
     def weights(self) -> Array:
-        return self.W0 + self.C @ self.x
-
-    def saved(self) -> tuple[Array, Array]:
-        return self.C.copy(), self.U.copy()
-
-    def load(self, saved: tuple[Array, Array]) -> None:
-        self.C, self.U = saved
+        return self.S if self.on_weights else self.W0 + self.S @ self.x
 
     def kept(self, losses: list[float]) -> dict[str, Any]:
-        return {"C": self.C, "U": self.U, "loss": np.asarray(losses)}
+        return {**dict(zip(self.names, (self.S, self.V), strict=True)), "loss": np.asarray(losses)}
 
 
 def _check_settings(epochs: int, rate: float, momentum: float, form: str) -> None:

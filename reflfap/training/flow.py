@@ -8,14 +8,14 @@ Descent resolves this with steps that are equal in t although the loss falls lik
 is as long as its error allows, and reaching t takes a number of steps that grows with log t.
 
 `implicit`, the default, takes a step h three times with the pattern frozen, implicit on the margins
-(reflfap.training.frozen), so that no eigenvalue of K limits h: once whole, and in two halves with
+(reflfap.training.implicit), so that no eigenvalue of K limits h: once whole, and in two halves with
 the pattern read anew in the middle. Two times the halves minus the whole is of second order in h.
 `explicit` is the midpoint rule, an independent check; its steps are limited by the largest
 eigenvalue of K, which on raw images is hundreds of times the rest.
 
 Where a unit is pushed off a sample from one side and onto it from the other, z_jn slides along the
-kink: its sign changes in every step however short, and both schemes then approach first order, with
-the small constant of an average over many such pairs. docs/flow.md has the study.
+kink: its sign changes in every step however short, and the order then approaches one, with the
+small constant of an average over many such pairs. docs/flow.md has the study.
 """
 
 import math
@@ -31,10 +31,9 @@ from reflfap.losses import Loss, log_mean, rate
 from reflfap.monitor import SILENT, Monitor
 from reflfap.onehidden import Network, activation_slope, backward
 from reflfap.training.descent import check_problem
-from reflfap.training.frozen import implicit_step, interaction, rms
+from reflfap.training.implicit import implicit_step, interaction, rms
 from reflfap.training.result import FlowTrace, Trained
 
-SCHEMES = ("implicit", "explicit")
 MOST_LOG_LOSS = 1.0  # change of log L in a step: beyond, the error estimate means little
 MOST_REJECTIONS = 40
 MOST_UNSOLVED = 100  # attempts of a training whose solver did not converge; 37 were seen
@@ -69,7 +68,6 @@ def flow(
     *,
     time: float,
     tolerance: float = 0.3,
-    scheme: str = "implicit",
     monitor: Monitor = SILENT,
     stage: str = "flow",
 ) -> Trained:
@@ -81,18 +79,16 @@ def flow(
     single samples by more, where a unit falls to one or the other side of a kink that repels.
     dtype and namespace are those of the arrays; margins and rates are float64.
 
-    Cost a step: two products C K of 2 m N^2 (4 m N d where N > 2 d) and, implicit, two M of m N^2.
+    Cost a step: two products C K of 2 m N^2 (4 m N d where N > 2 d), and two M of m N^2.
     Memory besides x and W: K and M, two (N, N), and about ten (m, N); 1.6 GB at N = d = 10,000,
     m = 1,000 in float32, X and W included. Raises InputError, NonFiniteError, and ConvergenceError
-    naming t and step when the tolerance cannot be met. Checked by test_flow.py::test_against_scipy,
-    ::test_both_schemes_agree, ::test_order_of_convergence and ::test_the_tolerance_is_met.
+    naming t and step when the tolerance cannot be met.
     """
     check_problem(net, x, y)
     checks.real_number("time", time, 0, math.inf, closed="()")
     # below, rounding of the margins would be taken for error, and steps would shrink for nothing
     checks.real_number("tolerance", tolerance, 100 * float(np.finfo(x.dtype).eps), 1.0)
-    checks.choice("scheme", scheme, SCHEMES)
-    run = _Flow(net, x, y, loss, scheme)
+    run = _Flow(net, x, y, loss)
     kept = monitor.restore(stage)
     state, h, rows = run.start() if kept is None else run.restored(kept)
     monitor.begin(stage, 100, "% of log time", _percent(state.t, time))
@@ -111,10 +107,7 @@ def flow(
 
 
 def released_time(epochs: int, rate: float = 0.01, momentum: float = 0.9) -> float:
-    """The flow time of (N6) at a constant rate: t = epochs lr / (1 - mu).
-
-    Checked by test_flow.py::test_descent_at_small_rate_is_flow.
-    """
+    """The flow time of (N6) at a constant rate: t = epochs lr / (1 - mu)."""
     return epochs * rate / (1 - momentum)
 
 
@@ -145,7 +138,7 @@ def _advance(
         )
         run.check(tried.state, after)
         change = abs(after - before)
-        # both schemes' estimates are of second order in h
+        # the estimate is of second order in h
         factor = 0.9 * math.sqrt(tolerance / max(error, 1e-12 * tolerance))
         factor = min(GROWTH, factor, MOST_LOG_LOSS / max(change, 1e-12))
         if error <= tolerance and change <= 1.5 * MOST_LOG_LOSS:
@@ -161,23 +154,17 @@ def _advance(
 
 
 class _Flow:
-    """A problem, and its two ways to attempt a step."""
+    """A problem, and how to attempt a step."""
 
-    def __init__(self, net: Network, x: Array, y: Array, loss: Loss, scheme: str) -> None:
+    def __init__(self, net: Network, x: Array, y: Array, loss: Loss) -> None:
         self.xp: Namespace = namespace(x)
         self.net, self.x, self.loss = net, x, loss
         self.y = self.xp.astype(y, self.xp.float64)
         self.n = x.shape[0]
         self.low_rank = self.n > 2 * x.shape[1]  # then D X X^T is cheaper than D K
-        self.scheme = scheme
-        self.K = x @ x.T if scheme == "implicit" or not self.low_rank else None
+        self.K = x @ x.T
         self.unsolved = 0
         self.M: Array = None  # (N, N), reused: a new one each time would cost as much as K o M
-
-    def attempt(self, state: State, h: float, tolerance: float) -> Attempt:
-        if self.scheme == "implicit":
-            return self._implicit(state, h, tolerance)
-        return self._explicit(state, h)
 
     def start(self) -> tuple[State, float, list[Row]]:
         """The initial state, a first step that changes no margin by more than 0.5, no trace."""
@@ -237,7 +224,7 @@ class _Flow:
         """The number of unit-sample pairs whose z changed sign, 0-d."""
         return self.xp.sum(self.xp.astype(state.slopes != end.slopes, self.xp.int64))
 
-    def _implicit(self, state: State, h: float, tolerance: float) -> Attempt:
+    def attempt(self, state: State, h: float, tolerance: float) -> Attempt:
         """2 (two half steps) - (a whole step), each implicit with its pattern frozen."""
         c, inner = h / self.n, 0.01 * tolerance
         M = self.interaction(state)
@@ -254,14 +241,6 @@ class _Flow:
         vectors = sum(solve.products for solve in solves) * 2 * self.n**2
         flops = 2 * self._spread_flops() + 2 * self._interaction_flops() + vectors
         return Attempt(end, error, sum(solve.newton for solve in solves), flops)
-
-    def _explicit(self, state: State, h: float) -> Attempt:
-        """The midpoint rule; Euler's step, twice the way to the middle, is the lower order."""
-        c = h / self.n
-        middle = self.moved(state, h / 2, self.force(state, c / 2 * rate(self.loss, state.q)))
-        end = self.moved(state, h, self.force(middle, c * rate(self.loss, middle.q)))
-        error = rms(end.q - (2 * middle.q - state.q))
-        return Attempt(end, error, 0, 2 * self._spread_flops())
 
     def _spread_flops(self) -> float:
         m, (n, d) = self.net.W.shape[0], self.x.shape

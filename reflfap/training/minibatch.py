@@ -19,10 +19,9 @@ from reflfap.backend import (
 )
 from reflfap.deep import classifier, softmax
 from reflfap.deep.classifier import Images
-from reflfap.deep.layers import Total
 from reflfap.deep.network import Chain, Gradients, Moments, Pass, Weights, running
-from reflfap.deep.team import Team, share
 from reflfap.errors import NonFiniteError, refuse
+from reflfap.fast.worker_pool import Total, WorkerPool, share
 from reflfap.monitor import SILENT, Monitor
 from reflfap.training import batches
 from reflfap.training.batches import Draw
@@ -53,7 +52,7 @@ class Curves(NamedTuple):
     rate: HostArray  # in the epoch
 
 
-class Learnt(NamedTuple):
+class TrainedByBatches(NamedTuple):
     """A trained network's weights, with what happened on the way."""
 
     weights: dict[str, Array]
@@ -69,7 +68,7 @@ class NonFiniteBatchError(NonFiniteError):
         self.kept = kept
 
 
-def train(
+def train_by_batches(
     network: Chain,
     weights: Weights,
     images: Images,
@@ -81,7 +80,7 @@ def train(
     workers: int = 1,
     monitor: Monitor = SILENT,
     stage: str = "training",
-) -> Learnt:
+) -> TrainedByBatches:
     """Train a classifier from `weights`, which are copied, and test it after each epoch.
 
     Each epoch goes through the images in a new order, in batches, a last partial one left out;
@@ -91,15 +90,13 @@ def train(
     same number of workers. Memory: the weights, their copy and velocity, a gradient a worker, and
     the activations of one batch; a device is waited for once a batch.
     Raises InputError for bad input or a state of another network, NonFiniteBatchError.
-    Checked by test_minibatch.py::test_resumed_training, ::test_parity_with_torch and
-    ::test_divergence_is_reported.
     """
     _check(images, how, epochs)
     course = _Course(weights, how, monitor.restore(stage))
     count = len(images.y) // how.batch
     monitor.begin(stage, epochs * count * how.batch, "image", course.seen(count))
     remedy = "use a smaller batch"
-    with Team(workers) as team, device_memory(f"batches of {how.batch} images", remedy):
+    with WorkerPool(workers) as pool, device_memory(f"batches of {how.batch} images", remedy):
         while course.epoch < epochs:
             order = batches.order(seed, stage, course.epoch, len(images.y))
             rate = course.rate()
@@ -107,17 +104,17 @@ def train(
                 some = order[number * how.batch : (number + 1) * how.batch]
                 batch = Images(images.x[some], images.y[some])
                 draw = Draw(seed, stage, course.epoch, number)
-                course.step(network, batch, rate, team, draw)
+                course.step(network, batch, rate, pool, draw)
                 monitor.advance(how.batch)
                 if monitor.due():
                     monitor.keep(stage, course.state())
             course.check()
-            on_test = classifier.accuracy(network, course.weights, test, team)
+            on_test = classifier.image_accuracy(network, course.weights, test, pool)
             course.end_epoch(count * how.batch, on_test)
             monitor.say(course.line())
             monitor.keep(stage, course.state())
     monitor.end()
-    return Learnt(course.weights, course.curves())
+    return TrainedByBatches(course.weights, course.curves())
 
 
 class _Course:
@@ -166,9 +163,11 @@ class _Course:
         """In the present epoch."""
         return Plateau(self.how.rate).course(self.past["loss"])[0].rate
 
-    def step(self, network: Chain, batch: Images, rate: float, team: Team, draw: Draw) -> None:
+    def step(
+        self, network: Chain, batch: Images, rate: float, pool: WorkerPool, draw: Draw
+    ) -> None:
         """One batch: gradients, running statistics, weights."""
-        found = gradient(network, self.weights, batch, team, draw, self.how.augment)
+        found = gradient(network, self.weights, batch, pool, draw, self.how.augment)
         loss, hits = map(sum, zip(*(floats(*one) for one in found.sums), strict=True))
         if not math.isfinite(loss):
             raise NonFiniteBatchError(
@@ -177,7 +176,7 @@ class _Course:
                 {**batch._asdict(), **{f"weights:{k}": v for k, v in self.weights.items()}},
             )
         self.weights |= network.moved(self.weights, found.moments)
-        step(self.weights, self.velocity, found.gradients, self.how, rate, team)
+        step(self.weights, self.velocity, found.gradients, self.how, rate, pool)
         self.loss += loss
         self.hits += hits
         self.batch += 1
@@ -224,19 +223,16 @@ def gradient(
     network: Chain,
     weights: Weights,
     batch: Images,
-    team: Team,
+    pool: WorkerPool,
     draw: Draw | None = None,
     augment: bool = False,
 ) -> BatchGradient:
-    """The gradient of a batch's mean cross-entropy; without a `draw` no dropout, nothing random.
-
-    Checked by test_minibatch.py::test_workers_change_nothing_but_rounding.
-    """
+    """The gradient of a batch's mean cross-entropy; without a `draw` no dropout, nothing random."""
     size, like = len(batch.y), next(iter(weights.values()))
     xp, dtype = namespace(like), str(like.dtype)
 
     def work(part: int, total: Total) -> tuple[Gradients, tuple[Array, Array], Moments]:
-        rows = share(size, team.workers, part)
+        rows = share(size, pool.workers, part)
         x, y, mask = batch.x[rows], asarray(batch.y[rows], xp), None
         if draw is not None:
             mask = partial(batches.dropout_mask, draw, rows)
@@ -248,7 +244,7 @@ def gradient(
             _, found = network.backward(weights, cache, dz / size, how)
         return found, (xp.sum(losses), xp.sum(xp.argmax(z, axis=1) == y)), how.moments
 
-    gradients, sums, moments = zip(*team.run(work), strict=True)
+    gradients, sums, moments = zip(*pool.run(work), strict=True)
     return BatchGradient(gradients, sums, moments[0])
 
 
@@ -258,13 +254,11 @@ def step(
     gradients: Sequence[Gradients],
     how: Sgd,
     rate: float,
-    team: Team,
+    pool: WorkerPool,
 ) -> None:
     """One step of all weights that have a velocity, in place; parts of gradients are added up:
 
-        g <- sum of gradients + decay w,   v <- mu v + g,   w <- w - rate (g + mu v).
-
-    Checked by test_minibatch.py::test_step_by_hand and ::test_parity_with_torch.
+    g <- sum of gradients + decay w,   v <- mu v + g,   w <- w - rate (g + mu v).
     """
     blocks = [
         (name, slice(first, first + BLOCK))
@@ -273,7 +267,7 @@ def step(
     ]
 
     def work(part: int, total: Total) -> None:
-        for name, block in blocks[part :: team.workers]:
+        for name, block in blocks[part :: pool.workers]:
             w, v = (arrays[name].reshape(-1)[block] for arrays in (weights, velocity))
             g = how.decay * w
             for found in gradients:
@@ -284,7 +278,7 @@ def step(
             g *= rate
             w -= g
 
-    team.run(work)
+    pool.run(work)
 
 
 def _check(images: Images, how: Sgd, epochs: int) -> None:

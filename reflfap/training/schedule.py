@@ -9,7 +9,6 @@ class Plateau(NamedTuple):
     The rate is multiplied by `factor` after more than `patience` epochs in a row without a relative
     improvement of the best loss by `threshold`. A cut that would change the rate by no more than
     `least_change` is not made; the schedule is `exhausted` once it asks for such a cut.
-    Checked by test_schedule.py::test_hand_computed_sequence and ::test_against_torch.
     """
 
     rate: float

@@ -1,0 +1,68 @@
+"""`reflfap data ...`: which image sets there are, fetching them, checking what is there."""
+
+from pathlib import Path
+
+import tyro
+
+from data_loaders import download, registry
+from data_loaders.images import check_converted, convert
+from reflfap.errors import ReflfapError
+
+
+def list_data(data_dir: Path | None = None) -> None:
+    """List the image sets, their licences, and whether they are there.
+
+    Args:
+        data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+    """
+    for name, about in registry.DATA_SETS.items():
+        states = {
+            status.partition(",")[0].split()[0] for _, status in download.check(name, data_dir)
+        }
+        state = "there" if states == {"good"} else ", ".join(sorted(states))
+        if converted := check_converted(name, data_dir):
+            good = {status for _, status in converted} == {"good"}
+            state += ", HDF5" if good else ", HDF5 differs"
+        print(f"{name:<14} {state:<14} {about.title} ({about.licence})")
+
+
+def fetch_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
+    """Download an image set from its official address or a mirror, and check it.
+
+    Args:
+        name: mnist, fashion-mnist or cifar-10
+        data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+    """
+    download.fetch(name, data_dir)
+    print(f"{name} is there: {registry.place(name, data_dir)}")
+
+
+def convert_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
+    """Write an image set as HDF5, without archives and with its digest, beside its files.
+
+    Args:
+        name: mnist, fashion-mnist or cifar-10
+        data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+    """
+    for split in ("train", "test"):
+        print(convert(name, split, data_dir))
+
+
+def check_data(
+    names: tyro.conf.Positional[tuple[str, ...]] = (), data_dir: Path | None = None
+) -> None:
+    """Check the files of image sets against published checksums, and HDF5 against what it is made
+    from. Exit code 1 if one differs.
+
+    Args:
+        names: image sets; all that are there if none is given
+        data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+    """
+    wrong = 0
+    for name in names or registry.DATA_SETS:
+        for file, status in (*download.check(name, data_dir), *check_converted(name, data_dir)):
+            print(f"{name:<14} {file:<28} {status}")
+            wrong += status != "good" and (status != "missing" or bool(names))
+    if wrong:
+        remedy = "run `reflfap data fetch`, or `convert` for HDF5"
+        raise ReflfapError(f"data: {wrong} files differ or are missing; {remedy}")

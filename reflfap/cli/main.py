@@ -1,0 +1,152 @@
+"""The command line, `reflfap`: joins experiments, store and figures.
+
+Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (run again to resume).
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tyro
+
+import reflfap
+from reflfap.cli.audit import run_audit
+from reflfap.cli.data import check_data, convert_data, fetch_data, list_data
+from reflfap.cli.figures import make_figures
+from reflfap.cli.run import print_json, report, run_command
+from reflfap.cli.sweep import sweep_collect, sweep_command, sweep_status
+from reflfap.errors import InputError, ReflfapError, refuse
+from reflfap.experiments import registry
+from reflfap.runs import store
+from reflfap.runs.progress import say
+from reflfap.sealed import read_sealed
+
+
+def list_runs(out: Path = Path("results"), json: bool = False) -> None:
+    """List the runs below a results folder, complete or not.
+
+    Args:
+        out: folder of all results
+        json: print one JSON list on standard output
+    """
+    runs = list(store.list_results(out))
+    if json:
+        keys = ("run_id", "experiment", "path", "status", "metrics")
+        print_json([{name: getattr(run, name) for name in keys} for run in runs])
+        return
+    if not runs:
+        say(f"no runs below {out}; make one with `reflfap run artificial`")
+    for run in runs:
+        names = [
+            name
+            for name in ("acc_adversarial", "acc_adversarial_test", "acc_standard_test")
+            if name in run.metrics
+        ]
+        shown = f"  {names[0]} {run.metrics[names[0]]:.3f}" if names else ""
+        print(f"{run.experiment}  {run.run_id}  {run.status}{shown}")
+
+
+def show_run(
+    run: tyro.conf.Positional[str], out: Path = Path("results"), json: bool = False
+) -> None:
+    """Show one result: its config, where it comes from, and its metrics.
+
+    Args:
+        run: a run id, its beginning, or the path of a result file
+        out: folder of all results
+        json: print one JSON object on standard output
+    """
+    with store.open_result(store.find(out, run)) as result:
+        report(result, [], json, everything=True)
+
+
+def verify_runs(
+    runs: tyro.conf.Positional[tuple[str, ...]] = (), out: Path = Path("results")
+) -> None:
+    """Check files to the last bit: seal, schema, run id, config. Exit code 1 if one fails.
+
+    Of a sweep's tables and shared networks, which are no results of a run, the seal alone.
+
+    Args:
+        runs: run ids or paths; all complete results below the folder if none is given
+        out: folder of all results
+    """
+    paths = [store.find(out, run) for run in runs]
+    paths = paths or [run.path for run in store.list_results(out) if run.path.exists()]
+    damaged = 0
+    for path in paths:
+        try:
+            print(f"good     {path}  ({_verified(path)})")
+        except ReflfapError as error:
+            damaged += 1
+            print(f"damaged  {error}")
+    if damaged:
+        raise ReflfapError(f"{damaged} of {len(paths)} results are damaged")
+
+
+def _verified(path: Path) -> str:
+    """What a file holds, in short, once it is found to be good."""
+    if path.name != store.RESULT:
+        with read_sealed(path) as file:
+            if "run_id" not in file.attrs:
+                return "sealed"
+    with store.open_result(path) as result:
+        return f"{len(result.names())} arrays"
+
+
+OTHERS: dict[tuple[str, ...], Callable[..., None]] = {
+    ("sweep", "status"): sweep_status,
+    ("sweep", "collect"): sweep_collect,
+    ("data", "list"): list_data,
+    ("data", "fetch"): fetch_data,
+    ("data", "check"): check_data,
+    ("data", "convert"): convert_data,
+    ("figures",): make_figures,
+    ("audit",): run_audit,
+    ("list",): list_runs,
+    ("show",): show_run,
+    ("verify",): verify_runs,
+}
+
+
+def commands() -> dict[tuple[str, ...], Callable[..., None]]:
+    """All commands by their words: `run` of each experiment, `sweep` where there are grids."""
+    every = [registry.named(name) for name in registry.MODULES]
+    found: dict[tuple[str, ...], Callable[..., None]] = {}
+    found |= {("run", one.name): run_command(one) for one in every}
+    found |= {("sweep", one.name): sweep_command(one) for one in every if one.presets}
+    return found | OTHERS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code, never a traceback for what reflfap refuses."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args[:1] in (["-h"], ["--help"], ["--version"]):
+        print(f"reflfap {reflfap.__version__}" if args[0] == "--version" else _usage())
+        return 0
+    try:
+        for words, command in commands().items():
+            if tuple(args[: len(words)]) == words:
+                prog = " ".join(("reflfap", *words))
+                flags = (tyro.conf.FlagCreatePairsOff,)
+                tyro.cli(command, prog=prog, args=args[len(words) :], config=flags)
+                return 0
+        known = ", ".join(" ".join(words) for words in commands())
+        refuse("command", f"one of {known}", " ".join(args[:2]) or "none", "see reflfap --help")
+    except InputError as error:
+        say(f"reflfap: error: {error}")
+        return 2
+    except (ReflfapError, OSError, MemoryError) as error:
+        say(f"reflfap: failed: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("reflfap: interrupted; the same command resumes")
+        return 130
+
+
+def _usage() -> str:
+    lines = ["usage: reflfap COMMAND [options]", "", "commands:"]
+    for words, command in commands().items():
+        summary = (command.__doc__ or "").partition("\n")[0]
+        lines.append(f"  {' '.join(words):<18}{summary}")
+    return "\n".join([*lines, "", "`reflfap COMMAND --help` lists the options of a command."])

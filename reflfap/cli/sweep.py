@@ -1,0 +1,244 @@
+"""`reflfap sweep ...`: many cells, on processes of this machine or on a dask cluster."""
+
+import contextlib
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from reflfap import checks
+from reflfap.backend import namespace_for
+from reflfap.cli.run import print_json
+from reflfap.errors import ReflfapError, refuse
+from reflfap.experiments.cell import attack_flops, training_flops
+from reflfap.experiments.experiment import Config, Experiment, identity
+from reflfap.experiments.registry import experiment_of
+from reflfap.machine import blas_threads, free_memory, product_rate
+from reflfap.runs.progress import Bars, say
+from reflfap.runs.running import Place
+from reflfap.sweep import engine, grid, plan, table
+from reflfap.sweep.executors import Dask, InProcess, Processes
+from reflfap.sweep.plan import Task
+
+GB = 1e9
+AnyExecutor = InProcess | Processes | Dask
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """Which cells, and how to run them."""
+
+    preset: str | None = None
+    """a grid by name, such as smoke, paper-l2-uniform or pairs-mnist: see docs/sweeps.md"""
+    grid: Path | None = None
+    """a grid from a TOML file instead"""
+    seeds: tuple[int, ...] = ()
+    """seeds, each for the whole grid; default: those of the file, else 0"""
+    workers: int = 1
+    """processes on this machine, which share its cores; 1 computes in this one"""
+    threads: int | None = None
+    """BLAS threads a worker; default: this machine's cores shared out, on a cluster as they are"""
+    scheduler: str | None = None
+    """address of a dask scheduler, tcp://HOST:PORT, whose workers see the results folder"""
+    memory: float | None = None
+    """GB that all tasks under way may take; default: four fifths of what is free here"""
+    dry_run: bool = False
+    """list the cells with estimates of time and memory, and compute nothing"""
+    out: Path = Path("results")
+    """folder of all results"""
+    data_dir: Path | None = None
+    """folder of the image sets; default: REFLFAP_DATA, else the platform's cache"""
+    device: str = "cpu"
+    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
+    json: bool = False
+    """print one JSON object on standard output"""
+
+
+def sweep_command(experiment: Experiment[Any]) -> Callable[..., None]:
+    """The function of `reflfap sweep NAME`, as tyro reads it."""
+
+    def command(options: tyro.conf.OmitArgPrefixes[SweepOptions]) -> None:
+        _sweep(experiment, options)
+
+    what = experiment.summary.partition(":")[0].rstrip(".")
+    command.__doc__ = f"Many cells of `reflfap run {experiment.name}`: {what[0].lower()}{what[1:]}."
+    return command
+
+
+def sweep_status(out: Path = Path("results"), json: bool = False) -> None:
+    """How far the sweeps of a results folder are, whoever computes them.
+
+    Args:
+        out: folder of all results
+        json: print one JSON list on standard output
+    """
+    found = list(table.statuses(out))
+    if json:
+        print_json([one._asdict() for one in found])
+        return
+    if not found:
+        say(f"no sweeps below {out}; start one with `reflfap sweep artificial --preset smoke`")
+    for one in found:
+        cells = one.complete + one.running + len(one.failed) + one.waiting
+        print(
+            f"{one.name}: {one.complete} of {cells} cells complete, {one.running} running, "
+            f"{len(one.failed)} failed, {one.waiting} waiting; {one.seconds:.0f} s of work"
+        )
+        for run, error in one.failed.items():
+            print(f"    {run}  {error}")
+
+
+def sweep_collect(out: Path = Path("results"), to: Path | None = None) -> None:
+    """Write all complete cells of a results folder as one table: CSV and HDF5.
+
+    Args:
+        out: folder of all results
+        to: folder of the tables; default: the results folder itself
+    """
+    for path in table.collect(out, to or out):
+        print(path)
+
+
+def _sweep(experiment: Experiment[Any], options: SweepOptions) -> None:
+    namespace_for(options.device)  # refuse a missing device before anything else
+    name, configs = _cells(experiment, options)
+    tasks = engine.remaining(configs, options.out)
+    if options.dry_run:
+        _list(tasks, options.json)
+        return
+    table.write_list(options.out, name, configs)
+    executor, workers, threads = _executor(options)
+    place = Place(options.out.resolve(), _data_dir(options), options.device, threads)
+    with _orderly_end(executor):
+        found = engine.run_tasks(tasks, place, executor, workers, _memory(options), Bars())
+    if options.json:
+        cells = {"cells": len(configs), "computed": len(found.done), "failed": found.failed}
+        print_json({"sweep": name, **cells})
+    else:
+        there = len(configs) - len(found.done) - len(found.failed)
+        print(f"{name}: {len(found.done)} cells computed, {there} were there")
+        for run, error in found.failed.items():
+            print(f"failed    {run}  {error}")
+    if found.failed:
+        raise ReflfapError(f"sweep: {len(found.failed)} of {len(configs)} cells failed")
+
+
+def _cells(experiment: Experiment[Any], options: SweepOptions) -> tuple[str, list[Any]]:
+    """The name of the sweep, and its cells."""
+    if (options.preset is None) == (options.grid is None):
+        known = ", ".join(sorted(experiment.presets))
+        got = "neither" if options.preset is None else "both"
+        refuse("cells", f"--preset, one of {known}, or --grid FILE", got, "give one of the two")
+    kind = experiment.config
+    if options.grid is not None:
+        name, configs = options.grid.stem, grid.from_file(kind, options.grid, options.seeds)
+    else:
+        name = str(options.preset)
+        configs = grid.from_preset(kind, name, options.seeds or (0,))
+    seeds = sorted({config.seed for config in configs})
+    ends = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
+    return f"{configs[0].experiment}-{name}-seed-{ends}", configs
+
+
+def _executor(options: SweepOptions) -> tuple[AnyExecutor, int, int | None]:
+    """The executor, how many tasks it takes at once, and BLAS threads for each."""
+    workers = checks.whole_number("workers", options.workers, 1)
+    if options.threads is not None:
+        checks.whole_number("threads", options.threads, 1)
+    if options.scheduler is not None:
+        cluster = Dask(options.scheduler)
+        if cluster.workers == 0:
+            refuse("scheduler", "at least one worker", "none", "start `dask worker ADDRESS`")
+        return cluster, cluster.workers, options.threads
+    if workers == 1:
+        return InProcess(), 1, options.threads
+    return Processes(workers), workers, options.threads or max(1, blas_threads() // workers)
+
+
+def _memory(options: SweepOptions) -> float:
+    """Bytes that tasks under way may take."""
+    if options.memory is not None:
+        return checks.real_number("memory", options.memory, 0, math.inf, "()") * GB
+    return math.inf if options.scheduler else 0.8 * free_memory()
+
+
+def _data_dir(options: SweepOptions) -> Path | None:
+    """The folder of the image sets, also where a worker has another environment."""
+    if options.data_dir is None and "REFLFAP_DATA" in os.environ:
+        return Path(os.environ["REFLFAP_DATA"]).resolve()
+    return options.data_dir
+
+
+@contextlib.contextmanager
+def _orderly_end(executor: AnyExecutor) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM let workers keep the state of the step under way; twice: end at once."""
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    except KeyboardInterrupt:
+        for number in before:  # workers end when they miss this process
+            signal.signal(number, lambda *_: os._exit(130))
+        if not isinstance(executor, InProcess):  # which has said so and stopped already
+            say("stopping after the steps under way; once more to stop at once")
+        executor.interrupt()
+        raise
+    finally:
+        executor.shutdown()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _list(tasks: Sequence[Task], as_json: bool) -> None:
+    """What there is to compute, each with its time and memory."""
+    rate = product_rate()
+    rows = [row for task in tasks for row in _rows(task, rate)]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        what, seconds, memory = row["what"], row["seconds"], row["memory_gb"]
+        print(f"{row['id']}  {what:<9}{seconds:>8.1f} s {memory:>6.2f} GB  {row['config']}")
+    cells = sum(row["what"] == "cell" for row in rows)
+    minutes = sum(row["seconds"] for row in rows) / 60
+    largest = max((row["memory_gb"] for row in rows), default=0.0)
+    print(
+        f"{cells} cells and {len(rows) - cells} networks or sets that they share to compute: about "
+        f"{minutes:.2g} minutes on this machine, {largest:.2g} GB at most for one"
+    )
+
+
+def _rows(task: Task, rate: float) -> Iterator[dict[str, Any]]:
+    for number, config in enumerate(task.configs):
+        flops = task.flops
+        if task.network is None and task.sharing is not None:  # one of those of the task
+            flops = training_flops(config, config.n_adv)
+            flops += attack_flops(config) if number == 0 else 0.0
+        yield {
+            "id": identity(config),
+            "what": task.network or "cell",
+            "seconds": flops / rate,
+            "memory_gb": task.memory / GB,
+            "config": _changes(config, task.network),
+        }
+
+
+def _changes(config: Config, network: str | None) -> str:
+    """The values that differ from the defaults; of a network, among those it depends on."""
+    default = type(config)()
+    if network is not None and experiment_of(config).sharing is not None:
+        default = plan.shared(default, network)
+    names = [one.name for one in fields(config) if one.name not in ("attack_steps", "variant")]
+    changed = [name for name in names if getattr(config, name) != getattr(default, name)]
+    return " ".join(f"{name}={_shown(getattr(config, name))}" for name in changed) or "defaults"
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

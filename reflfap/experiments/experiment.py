@@ -1,0 +1,216 @@
+"""What an experiment is: config, computation, what it stores, draws and costs, in one object.
+
+Command line, runs, sweeps, tables and figures are written once, for such objects. An experiment is
+a module that defines one as EXPERIMENT, and a line in `experiments.registry`. It computes, and
+leaves files, folders and progress to others: what it needs from disk comes with its Inputs.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from data_loaders.image_set import ImageSet
+from reflfap.backend import HostArray, Namespace
+from reflfap.errors import refuse
+from reflfap.monitor import Monitor
+
+Table: TypeAlias = Mapping[str, Any]
+"""Options of many cells by name; a list stands for each of its values."""
+
+
+class Config:
+    """What defines a run: a frozen dataclass of values that can change a number, and no others.
+
+    Device, thread count and paths do not belong here. An option that is left open is None, and is
+    filled in when the config is made, so that equal runs have equal ids.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    experiment: ClassVar[str]  # its name, as on the command line
+    seed: int
+
+    def settle(self, name: str, value: Any) -> None:
+        """Set an option while the config is made; it is frozen for everybody else."""
+        object.__setattr__(self, name, value)
+
+    def fill_in(self, name: str, value: Any) -> None:
+        """Set an option that was left open."""
+        if getattr(self, name) is None:
+            self.settle(name, value)
+
+
+C = TypeVar("C", bound=Config)
+Kind = TypeVar("Kind", bound=Config)
+
+
+def canonical_json(config: Config) -> str:
+    """The config as JSON with sorted keys and no spaces; equal configs give equal text."""
+    content = {"experiment": config.experiment, **asdict(config)}
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def run_id(config_json: str) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(config_json.encode()).hexdigest()[:16]
+
+
+def identity(config: Config) -> str:
+    """The run id of a config."""
+    return run_id(canonical_json(config))
+
+
+class RunOf(NamedTuple):
+    """A run that is known by its id alone, and is there or is not."""
+
+    experiment: str
+    run_id: str
+    option: str  # that names it
+    remedy: str  # where it is not there
+
+
+class Pieces(NamedTuple):
+    """An array that memory need not hold, as pieces of its rows in their order."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    pieces: Iterable[HostArray]
+
+
+class Dataset(NamedTuple):
+    """An array to store, with the names of its axes and its unit."""
+
+    values: HostArray | Pieces
+    shape_names: str
+    units: str
+
+
+class Computed(NamedTuple):
+    """What an experiment leaves to be stored."""
+
+    metrics: Mapping[str, float]
+    datasets: Mapping[str, Dataset] = {}
+    about: Mapping[str, str | int] = {}  # root attributes: what it was made from
+
+
+class Stored:
+    """A result that is there: what the next stage and the figures read."""
+
+    path: Path
+    config: Config
+    attributes: dict[str, Any]
+    metrics: dict[str, float]
+    seal: str  # SHA-256 of its content
+
+    def config_of(self, kind: type[Kind]) -> Kind:
+        """The config, which must be of one experiment; InputError for a result of another."""
+        if not isinstance(self.config, kind):
+            got = self.config.experiment
+            refuse("result", f"a run of {kind.__name__}", got, "give another result")
+        return self.config
+
+    def array(self, name: str, shape: tuple[int, ...], kind: str = "f") -> HostArray:
+        """The dataset `name`, which must have floats (kind "f") or whole numbers ("i") in `shape`;
+        -1 is any length up to 10^7."""
+        raise NotImplementedError
+
+    def mapped(self, name: str, shape: tuple[int, ...]) -> HostArray:
+        """The same without reading it: rows come from the disk when they are used."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run; nothing here changes a number."""
+
+    out: Path = Path("results")
+    """folder of all results"""
+    json: bool = False
+    """print one JSON object on standard output"""
+    force: bool = False
+    """compute again even if a complete result is there"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(RunOptions):
+    """More ways to run what has pictures, and can run on a device."""
+
+    figure: bool = False
+    """draw a picture next to the result, as PNG and PDF"""
+    device: str = "cpu"
+    """cpu: NumPy; cuda, or cuda:K for device K: CuPy"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesOptions(DeviceOptions):
+    """More ways to run on image sets."""
+
+    data_dir: Path | None = None
+    """folder of the data sets; default: REFLFAP_DATA, else where `reflfap data fetch` puts them"""
+
+
+def _no_images(dataset: str, split: str) -> ImageSet:
+    refuse("images", "a way to read them", "none", "give Inputs(images=...)")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a computation has beside its config."""
+
+    xp: Namespace = np
+    """array library of the device"""
+    workers: int = 1
+    """threads that take parts of a batch"""
+    images: Callable[[str, str], ImageSet] = _no_images
+    """(data set, "train" or "test") -> its images, read when they are asked for"""
+    before: Mapping[str, Stored] = field(default_factory=dict)
+    """results of the stages before, by experiment"""
+    options: RunOptions = RunOptions()
+
+
+class Estimate(NamedTuple):
+    """What a run needs, good to a factor of two or so."""
+
+    flops: float  # operations, at the rate of a matrix product
+    memory: float  # bytes of arrays at its peak
+    disk: float = 0.0  # bytes of the result, and once more of the parts it is put together from
+
+
+Stages: TypeAlias = Mapping[str, Stored]
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[C]):
+    """An experiment; only the first four have to be given."""
+
+    config: type[C]
+    summary: str
+    """a line for people who look for a command"""
+    compute: Callable[[C, Inputs, Monitor], Computed]
+    cost: Callable[[C], Estimate]
+    options: type[RunOptions] = RunOptions
+    """its ways to run"""
+    needed: Callable[[RunOptions], Sequence[str]] = lambda options: ()
+    """the datasets that a complete result must have to be taken for this run's"""
+    picture: str = ""
+    """the module whose save_run(result, inputs, folder) draws what `--figure` asks for"""
+    before: Callable[[C], Sequence[Config | RunOf]] = lambda config: ()
+    """the stages that must be there first, in their order; those before them included"""
+    check_before: Callable[[C, Stages], None] = lambda config, stages: None
+    """InputError where a stage before is not of the kind that this one needs"""
+    goes_back: Callable[[C, Stored, Stages], bool] = lambda config, result, stages: True
+    """whether a complete result was made from those stages as they are now"""
+    makes: str = "cell"
+    """what a run of it is called in a sweep"""
+    presets: Mapping[str, Callable[[], Sequence[Table]]] = field(default_factory=dict)
+    """grids of its sweeps by name; an experiment without one has no sweeps"""
+    sharing: Any = None
+    """what cells of a sweep have in common: an experiments.cell.Sharing"""
+
+    @property
+    def name(self) -> str:
+        return self.config.experiment

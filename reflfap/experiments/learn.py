@@ -1,0 +1,218 @@
+"""A deep network learns a perturbed image set, the third stage of (E2), and is tested on clean
+images. It never meets a clean label.
+"""
+
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from data_loaders.registry import DATA_SETS
+from reflfap import checks
+from reflfap.backend import HostArray, Namespace, asarray
+from reflfap.deep import classifier
+from reflfap.deep.classifier import Images
+from reflfap.deep.network import Chain, Weights
+from reflfap.errors import refuse
+from reflfap.experiments import bridge, perturb
+from reflfap.experiments.deep_cost import training_cost
+from reflfap.experiments.deep_training import (
+    Classified,
+    DeepConfig,
+    Preset,
+    checked,
+    deep_network,
+    fit,
+    network_datasets,
+    split_of,
+)
+from reflfap.experiments.experiment import (
+    Computed,
+    Config,
+    Dataset,
+    Estimate,
+    Experiment,
+    ImagesOptions,
+    Inputs,
+    RunOf,
+    Table,
+)
+from reflfap.experiments.perturb_config import SCALES, SCENARIOS, SIZES, PerturbConfig
+from reflfap.experiments.perturbed_set import probe_of, read_set
+from reflfap.fast.worker_pool import WorkerPool
+from reflfap.monitor import SILENT, Monitor, ScopedStates
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnConfig(PerturbConfig, DeepConfig):
+    """A deep network that learns a perturbed image set, the third stage of E2.
+
+    The first options say which set, and stages that are not there yet are made first.
+    """
+
+    experiment = "learn"
+
+    network: Literal["convnet", "wideresnet"] | None = None
+    """the network that learns; default: wideresnet for cifar-10, else convnet"""
+    depth: int | None = None
+    """of a wideresnet: 10, 16, 22, 28 and so on, 6 n + 4"""
+    width: int | None = None
+    """of a wideresnet: channels are 16, 32, 64 times this; of a convnet: this, 8 and 16 times this,
+    16 as released"""
+    epochs: int | None = None
+    """passes through the set"""
+    subset: int = 0
+    """the first so many samples of the set; 0, or as many as there are: all"""
+    rate: float | None = None
+    """learning rate, cut to a tenth after more than ten epochs in a row without a lower loss"""
+    batch: int | None = None
+    """samples a step"""
+    augment: bool | None = None
+    """crop and mirror at random; default: of preset paper for cifar-10, else not"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        scale = self.scale
+        epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
+        self.fill_in("batch", scale.batch)
+        rate = scale.rate or self._released_rate
+        self.resolve(Preset(epochs, rate, scale.depth, scale.width, scale.augment))
+        if self.subset >= self.samples:
+            self.settle("subset", 0)
+        learned = self.subset or self.samples
+        if checks.filled_in("batch", self.batch) > learned:
+            refuse("batch", f"at most the {learned} samples", self.batch, "use a smaller batch")
+
+    @property
+    def _released_rate(self) -> float:
+        if self.dataset == "cifar-10":
+            slow = self.scenario == "natural-random" and self.norm == "linf"
+        else:
+            slow = self.scenario == "noise" or self.norm != "l0"
+        return 0.01 if slow else 0.1
+
+    @property
+    def perturbed(self) -> PerturbConfig:
+        """The config of the set."""
+        return PerturbConfig(**{one.name: getattr(self, one.name) for one in fields(PerturbConfig)})
+
+
+def learn_set(
+    config: LearnConfig,
+    images: Images,
+    test: Images,
+    xp: Namespace = np,
+    monitor: Monitor = SILENT,
+    workers: int = 1,
+) -> Classified:
+    """Train a network on perturbed images, labels being their targets; clean ones only test it.
+
+    Peak memory: that of `classify.run` without its images, of which a batch at a time is read where
+    `images.x` is mapped.
+    """
+    images, test = (checked(config.dataset, part) for part in (images, test))
+    return fit(config, "adversarial", images, test, xp, monitor, workers)
+
+
+def confusion(
+    network: Chain, weights: Weights, test: Images, classes: int, pool: WorkerPool
+) -> HostArray:
+    """(classes, classes) int64: how many images of a class (row) are taken for which (column)."""
+    taken = classifier.predictions(network, weights, test.x, pool)
+    counts = np.bincount(test.y * classes + taken, minlength=classes**2)
+    return counts.reshape(classes, classes)
+
+
+def compute(config: LearnConfig, inputs: Inputs, monitor: Monitor) -> Computed:
+    """Weights, curves, accuracies, and how alike its gradients and the classifier's are."""
+    classes, shape = len(DATA_SETS[config.dataset].class_names), DATA_SETS[config.dataset].shape
+    made = inputs.before["perturb"]
+    images = read_set(made)
+    size = (classes, int(np.prod(shape)))
+    standard, eta = (made.array(f"gradients/{name}", size) for name in ("standard", "perturbation"))
+    if config.subset:
+        images = Images(images.x[: config.subset], images.y[: config.subset])
+    test, digest = split_of(inputs, config.dataset, "test")
+    states = ScopedStates(monitor, made.seal[:16])
+    found = learn_set(config, images, test, inputs.xp, states, inputs.workers)
+    network = deep_network(config)
+    weights = {name: asarray(values, inputs.xp) for name, values in found.weights.items()}
+    margin = classifier.margin_function(network, weights, shape)
+    probe = probe_of(test, config.dtype)
+    gradients = bridge.mean_gradients(margin, probe, classes, inputs.xp)
+    metrics = {
+        **made.metrics,
+        "samples": float(len(images.y)),
+        **found.metrics,
+        "cosine_adversarial": float(bridge.cosines(gradients, eta).mean()),
+        "cosine_gradients": float(bridge.cosines(gradients, standard).mean()),
+    }
+    with WorkerPool(inputs.workers) as pool:
+        counts = confusion(network, weights, test, classes, pool)
+    datasets = network_datasets("adversarial", found) | {
+        "confusion": Dataset(counts, "class, taken for", "test images"),
+        "gradients/adversarial": Dataset(gradients, "class, input", "margin per pixel unit"),
+    }
+    about: dict[str, str | int] = {
+        "data_sha256": digest,
+        "workers": inputs.workers,
+        "set": made.path.parent.name,
+        "classifier_sha256": str(made.attributes["classifier_sha256"]),
+    }
+    return Computed(metrics, datasets, about)
+
+
+def before(config: LearnConfig) -> list[Config | RunOf]:
+    """The classifier, and the set that was perturbed against it."""
+    return [*perturb.before(config), config.perturbed]
+
+
+def cost(config: LearnConfig) -> Estimate:
+    """Training on the set, of which memory holds a batch."""
+    return training_cost(config, config.subset or config.samples, holds_images=False)
+
+
+RELEASED = ("mnist", "fashion-mnist", "cifar-10")
+
+RATIOS = (0.05, 0.2, 0.4, 0.6, 0.8)
+"""Of the noise samples, beside all of them."""
+
+
+def perturbation_tables(preset: str, *datasets: str) -> list[Table]:
+    """All scenarios and norms, a control each without perturbation, and parts of the noise."""
+    tables: list[Table] = []
+    for dataset in datasets:
+        common = {"dataset": dataset, "preset": preset}
+        noise = SCALES[preset][dataset].noise
+        parts = [round(ratio * noise) for ratio in RATIOS]
+        tables += [
+            common | {"scenario": SCENARIOS, "norm": list(SIZES[dataset])},
+            common | {"scenario": SCENARIOS, "epsilon": 0.0},
+            common | {"scenario": "noise", "norm": list(SIZES[dataset]), "subset": parts},
+        ]
+    return tables
+
+
+_GRIDS: dict[str, tuple[str, ...]] = {
+    f"{preset}-{one}": (preset, one) for preset in SCALES for one in SCALES[preset]
+}
+_GRIDS |= {f"{preset}-all": (preset, *RELEASED) for preset in SCALES}
+
+EXPERIMENT = Experiment(
+    config=LearnConfig,
+    summary="Learn from perturbed images alone, test on clean ones (E2); all stages at once.",
+    compute=compute,
+    cost=cost,
+    options=ImagesOptions,
+    picture="figures.learning_curves",
+    before=before,
+    check_before=perturb.check_before,
+    goes_back=perturb.goes_back,
+    presets={
+        **{name: partial(perturbation_tables, *grid) for name, grid in _GRIDS.items()},
+        "smoke": lambda: [
+            {"epochs": 2, "n_adv": 600, "attack_steps": 2, "scenario": SCENARIOS},
+        ],
+    },
+)

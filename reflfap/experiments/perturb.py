@@ -1,0 +1,124 @@
+"""A perturbed image set as a run, the second stage of (E2)."""
+
+import hashlib
+from functools import partial
+
+from data_loaders.registry import DATA_SETS
+from reflfap.backend import asarray
+from reflfap.deep import classifier
+from reflfap.errors import refuse
+from reflfap.experiments import bridge
+from reflfap.experiments.classify import ClassifyConfig, classifier_weights
+from reflfap.experiments.deep_cost import attack_cost
+from reflfap.experiments.deep_training import both_splits, deep_network
+from reflfap.experiments.experiment import (
+    Computed,
+    Config,
+    Dataset,
+    Estimate,
+    Experiment,
+    ImagesOptions,
+    Inputs,
+    RunOf,
+    Stages,
+    Stored,
+    identity,
+)
+from reflfap.experiments.perturb_config import PerturbConfig
+from reflfap.experiments.perturbed_set import (
+    BLOCK,
+    CHUNK,
+    Block,
+    kept_blocks,
+    make_blocks,
+    perturb_block,
+    probe_of,
+    set_datasets,
+    source,
+    summary,
+    weights_digest,
+)
+from reflfap.monitor import Monitor
+
+
+def compute(config: PerturbConfig, inputs: Inputs, monitor: Monitor) -> Computed:
+    """Make the blocks that are not there yet, then say what the set is."""
+    result = inputs.before["classify"]
+    weights = classifier_weights(result, config.dtype)
+    network = deep_network(result.config_of(ClassifyConfig))
+    on_device = {name: asarray(values, inputs.xp) for name, values in weights.items()}
+    shape = DATA_SETS[config.dataset].shape
+    margin = classifier.margin_function(network, on_device, shape)
+    train, test, digests = both_splits(inputs, config.dataset)
+    samples = source(config, train)
+
+    def make(number: int) -> Block:
+        return perturb_block(config, margin, samples, number, inputs.xp, inputs.workers, monitor)
+
+    digest = weights_digest(weights)
+    mark = hashlib.sha256(f"{digest} {digests} {BLOCK}".encode()).hexdigest()[:16]
+    names = [f"{mark}-{number:06d}" for number in range(samples.blocks)]
+    make_blocks(samples, names, make, monitor)
+    blocks = partial(kept_blocks, names, monitor)
+    found = summary(config, samples, blocks())
+    gradients = bridge.mean_gradients(
+        margin, probe_of(test, config.dtype), len(found.success), inputs.xp
+    )
+    metrics = {
+        **found.metrics,
+        "samples": float(len(samples.target)),
+        "cosine_standard": float(bridge.cosines(gradients, found.eta.mean).mean()),
+        **bridge.spans(found.eta, train.x.reshape(len(train.x), -1)),
+    }
+    datasets = set_datasets(samples, blocks(), found.margins, shape) | {
+        "metrics_by_class/attack_success": Dataset(found.success, "target", "fraction"),
+        "gradients/standard": Dataset(gradients, "class, input", "margin per pixel unit"),
+        "gradients/perturbation": Dataset(found.eta.mean, "target, input", "pixel units"),
+    }
+    about = {"data_sha256": digests, "classifier_sha256": digest}
+    return Computed(metrics, datasets, {**about, "workers": inputs.workers})
+
+
+def before(config: PerturbConfig) -> list[Config | RunOf]:
+    """The classifier to attack: the preset's own, or one that must be there."""
+    usual = config.usual_classifier
+    own = config.classifier == identity(usual)
+    remedy = f"train it with `reflfap run classify --dataset {config.dataset}`, or leave it out"
+    return [usual if own else RunOf("classify", str(config.classifier), "classifier", remedy)]
+
+
+def check_before(config: PerturbConfig, stages: Stages) -> None:
+    """The classifier reads images of this data set."""
+    found = stages["classify"].config_of(ClassifyConfig)
+    if found.dataset != config.dataset:
+        remedy = "attack a classifier of the same data set"
+        refuse("classifier", f"one of {config.dataset}", f"one of {found.dataset}", remedy)
+
+
+def goes_back(config: PerturbConfig, result: Stored, stages: Stages) -> bool:
+    """Whether a set, or what learned one, was made against the classifier's present weights.
+
+    Where no classifier is there, nothing is known against it."""
+    if "classify" not in stages:
+        return True
+    present = weights_digest(classifier_weights(stages["classify"], config.dtype))
+    return result.attributes.get("classifier_sha256") == present
+
+
+def cost(config: PerturbConfig) -> Estimate:
+    """Against the preset's classifier."""
+    return attack_cost(config.usual_classifier, config.samples, config.steps, CHUNK)
+
+
+EXPERIMENT = Experiment(
+    config=PerturbConfig,
+    summary="Perturb images, or noise, against a clean classifier (E2), trained first if need be.",
+    compute=compute,
+    cost=cost,
+    options=ImagesOptions,
+    picture="figures.perturbation_gallery",
+    before=before,
+    check_before=check_before,
+    goes_back=goes_back,
+    makes="set",
+)

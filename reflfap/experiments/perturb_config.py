@@ -1,0 +1,166 @@
+"""The options of a perturbed image set, (E2), and the presets that fill what is left open."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from data_loaders.registry import DATA_SETS
+from reflfap import checks
+from reflfap.errors import refuse
+from reflfap.experiments.cell import RELEASED_STEPS, VARIANTS, AttackConfig
+from reflfap.experiments.classify import ClassifyConfig
+from reflfap.experiments.experiment import identity
+
+SCENARIOS = ("natural-random", "natural-deterministic", "noise")
+
+SIZES: dict[str, dict[str, float]] = {
+    "mnist": {"l2": 2.0, "linf": 0.3, "l0": 10},
+    "fashion-mnist": {"l2": 2.0, "linf": 0.3, "l0": 35},
+    "cifar-10": {"l2": 0.5, "linf": 0.1, "l0": 150},
+    "embedded": {"l2": 2.0, "linf": 0.3, "l0": 35},
+}
+"""The released sizes of a perturbation: norms in units of a pixel, of l0 a number of inputs."""
+
+
+class Scale(NamedTuple):
+    """What a preset chooses for a data set."""
+
+    natural: int  # source images, and epochs on them
+    natural_epochs: int
+    noise: int  # samples of noise, and epochs on them
+    noise_epochs: int
+    steps: int = RELEASED_STEPS  # of an attack in L2 or Linf
+    depth: int = 0  # of a WideResNet
+    width: int = 0
+    rate: float = 0.0  # of learning; 0: the released one of its scenario and norm
+    batch: int = 128
+    augment: bool = False  # crop and mirror the perturbed samples
+
+
+SCALES = {
+    "paper": {
+        "mnist": Scale(60_000, 100, 1_200_000, 300),
+        "fashion-mnist": Scale(60_000, 200, 1_200_000, 300),
+        "cifar-10": Scale(50_000, 200, 50_000, 200, depth=28, width=10, augment=True),
+        "embedded": Scale(1_000, 200, 20_000, 300),
+    },
+    "cpu": {
+        "mnist": Scale(20_000, 12, 60_000, 6, steps=20, width=8, rate=0.01, batch=32),
+        "fashion-mnist": Scale(20_000, 12, 60_000, 6, steps=20, width=8, rate=0.01, batch=32),
+        "cifar-10": Scale(10_000, 20, 10_000, 20, 20, depth=16, width=1, rate=0.02, batch=32),
+        "embedded": Scale(1_000, 30, 2_000, 15, steps=20, width=4, rate=0.01, batch=32),
+    },
+}
+"""paper: the released numbers (of embedded, which was not released, those of Fashion-MNIST, with as
+many samples as it has); cpu: what two cores do within an hour (docs/perturbation-learning.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbConfig(AttackConfig):
+    """A perturbed image set, the second stage of E2; options left out follow from the preset."""
+
+    experiment = "perturb"
+
+    dataset: Literal["mnist", "fashion-mnist", "cifar-10", "embedded"] = "embedded"
+    """images; embedded, a part of Fashion-MNIST, comes with the package"""
+    preset: Literal["paper", "cpu"] = "cpu"
+    """paper: the released samples and steps; cpu: fewer of both, and narrower networks"""
+    classifier: str | None = None
+    """run id of the classifier to attack; default: the preset's, trained if it is not there"""
+    scenario: Literal["natural-random", "natural-deterministic", "noise"] = "natural-random"
+    """what is perturbed towards which target: images towards another class at random or towards
+    the next one, or uniform noise towards any class at random"""
+    norm: Literal["l0", "l2", "linf"] = "l2"
+    """norm that limits a perturbation"""
+    epsilon: float | None = None
+    """size of a perturbation, in units of a pixel: l2, linf its norm; l0 the number of inputs that
+    may change; 0 leaves the samples as they are, for a control of any norm. Default: as released"""
+    attack_steps: int | None = None
+    """steps of the attack; l0 takes one step an input, and no other number"""
+    variant: str | None = None
+    """variant of the attack: linf rescale (released) or sign; l0 released or tracked"""
+    n_adv: int | None = None
+    """source samples, which are perturbed, N_adv; of images at most as many as there are"""
+    seed: int = 0
+    """seed of all random numbers"""
+    dtype: Literal["float32", "float64"] = "float32"
+    """precision of the computation; a set is stored as float32"""
+
+    def __post_init__(self) -> None:
+        choices: dict[str, Collection[str]] = {
+            "dataset": DATA_SETS,
+            "preset": SCALES,
+            "scenario": SCENARIOS,
+            "norm": VARIANTS,
+            "dtype": ("float32", "float64"),
+        }
+        for name, known in choices.items():
+            checks.choice(name, getattr(self, name), known)
+        self.settle("seed", checks.whole_number("seed", self.seed, 0))
+        self._resolve_attack()
+        self._resolve_samples()
+        self.fill_in("classifier", identity(self.usual_classifier))
+        if not isinstance(self.classifier, str) or not self.classifier.isalnum():
+            remedy = "`reflfap list` shows the run ids of classifiers"
+            refuse("classifier", "a run id", repr(self.classifier), remedy)
+
+    def _resolve_samples(self) -> None:
+        """No more images than there are, so that equal sets have equal ids."""
+        noise, images = self.scenario == "noise", DATA_SETS[self.dataset].sizes[0]
+        self.fill_in("n_adv", self.scale.noise if noise else self.scale.natural)
+        count = checks.whole_number("n_adv", self.n_adv, 1)
+        if count > checks.MOST_ROWS:
+            refuse("n_adv", f"at most {checks.MOST_ROWS}", count, "a result file holds no more")
+        self.settle("n_adv", count if noise else min(count, images))
+
+    def _resolve_attack(self) -> None:
+        """Replace None by the default it stands for, so that equal runs have equal ids; a control
+        is the same whatever the norm."""
+        if self.epsilon == 0:
+            for name, value in (("norm", "l2"), ("variant", "released"), ("attack_steps", 0)):
+                self.settle(name, value)
+        self.fill_in("epsilon", SIZES[self.dataset][self.norm])
+        epsilon = checks.real_number("epsilon", self.epsilon, 0.0, math.inf, "[)") + 0.0
+        if self.norm == "l0" and not epsilon.is_integer():
+            remedy = "give the number of inputs that may change"
+            refuse("epsilon", "a whole number for l0", epsilon, remedy)
+        inputs = math.prod(DATA_SETS[self.dataset].shape)
+        if self.norm == "l0" and epsilon > inputs:
+            refuse("epsilon", f"at most the {inputs} inputs of an image", epsilon, "change fewer")
+        self.settle("epsilon", epsilon)
+        self.fill_in("variant", VARIANTS[self.norm][0])
+        checks.choice("variant", str(self.variant), VARIANTS[self.norm])
+        steps = self.pixels if self.norm == "l0" else self.scale.steps
+        self.fill_in("attack_steps", steps if epsilon else 0)
+        steps_taken = checks.whole_number("attack_steps", self.attack_steps, 0)
+        if self.norm == "l0" and steps_taken != steps:
+            refuse("attack_steps", f"{steps}, one an input", steps_taken, "leave it out")
+        self.settle("attack_steps", steps_taken)
+
+    @property
+    def scale(self) -> Scale:
+        """What the preset says."""
+        return SCALES[self.preset][self.dataset]
+
+    @property
+    def usual_classifier(self) -> ClassifyConfig:
+        """The classifier that the preset trains."""
+        return ClassifyConfig(
+            dataset=self.dataset,
+            preset=self.preset,
+            depth=self.scale.depth or None,
+            width=self.scale.width or None,
+            seed=self.seed,
+            dtype=self.dtype,
+        )
+
+    @property
+    def pixels(self) -> int:
+        """The number of inputs that an l0 attack may change."""
+        return int(self.size)
+
+    @property
+    def samples(self) -> int:
+        """n_adv."""
+        return checks.filled_in("n_adv", self.n_adv)

@@ -1,0 +1,239 @@
+"""What all experiments of learning from perturbations share: three networks and an attack.
+
+The standard network learns natural samples. Source samples, noise or natural ones, get targets and
+are perturbed against the standard network. The noise network learns the source samples as they are,
+the adversarial network the perturbed ones.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from reflfap import attacks, onehidden
+from reflfap.backend import (
+    Array,
+    HostArray,
+    Namespace,
+    asarray,
+    device_memory,
+    namespace,
+    to_host,
+)
+from reflfap.experiments.cell import CellConfig, attack_norm
+from reflfap.experiments.experiment import Dataset
+from reflfap.fast.linear_updates import attack_network
+from reflfap.losses import Loss, log_mean, loss_named
+from reflfap.monitor import SILENT, Monitor
+from reflfap.rng import stream
+from reflfap.theory.kkt import aligned_kkt
+from reflfap.training.descent import descent
+from reflfap.training.flow import flow, released_time
+from reflfap.training.result import FlowTrace, Trace, Trained
+
+NETWORKS = ("standard", "noise", "adversarial")
+
+GALLERY = 8
+"""Perturbed samples that a cell of a sweep keeps."""
+
+WHOLE = ("networks/standard/W",)
+"""What tells a run that kept everything from a cell of a sweep."""
+
+_LESS_MEMORY = "use fewer samples or --dtype float32"
+
+
+class Labelled(NamedTuple):
+    """Samples (N, d) and labels or targets (N,), on the host."""
+
+    x: HostArray
+    y: HostArray
+
+
+class Cell(NamedTuple):
+    """All that one cell computed, on the host."""
+
+    metrics: dict[str, float]
+    weights: dict[str, HostArray]  # (m, d) by network
+    traces: dict[str, Trace | FlowTrace]  # by network
+    perturbed: attacks.Perturbed  # of the N_adv source samples
+    y_adv: HostArray  # (N_adv,) their targets
+
+    @property
+    def x_adv(self) -> HostArray:
+        """(N_adv, d) perturbed source samples."""
+        return np.asarray(self.perturbed.x)
+
+
+class KnownParts(NamedTuple):
+    """Parts of a cell that another cell has computed before, on the host; None: compute it.
+
+    `perturbed` may have more rows than the cell: samples, targets and attacks of the first rows do
+    not depend on how many follow.
+    """
+
+    standard: Trained | None = None
+    noise: Trained | None = None
+    perturbed: attacks.Perturbed | None = None
+
+
+class ThreeNetworks(NamedTuple):
+    """Three trained networks and the attack between them, on their device."""
+
+    trained: dict[str, Trained]  # by network
+    perturbed: attacks.Perturbed
+    target: Array  # (N_adv,)
+
+    def cell(self, metrics: dict[str, float]) -> Cell:
+        """All of it on the host, with its metrics."""
+        weights = {name: to_host(one.net.W) for name, one in self.trained.items()}
+        traces = {name: one.trace for name, one in self.trained.items()}
+        perturbed = attacks.Perturbed(*map(to_host, self.perturbed))
+        return Cell(metrics, weights, traces, perturbed, to_host(self.target))
+
+
+def train_and_attack(
+    config: CellConfig,
+    natural: Labelled,
+    source: Labelled,
+    limits: tuple[float, float],
+    xp: Namespace = np,
+    monitor: Monitor = SILENT,
+    initial: Mapping[str, HostArray] | None = None,
+    known: KnownParts | None = None,
+) -> ThreeNetworks:
+    """Train on natural samples, perturb the source within `limits`, train on both forms of it.
+
+    `initial` gives initial weights (m, d) by network name; those not given are drawn, (N6). What is
+    `known` is not computed again. Peak memory: natural and source samples, the perturbed ones and
+    three W, and the training's own on top (see `flow` and `descent`), two (N', N') and ten (m, N')
+    with N' = max(N, N_adv).
+    """
+    known = known or KnownParts()
+    to_device = partial(asarray, xp=xp)
+    if known.standard is None:
+        x, y = map(to_device, natural)
+        standard = train(config, "standard", x, y, monitor, initial)
+        del x, y
+    else:
+        standard = known.standard.moved(to_device)
+    x, target = map(to_device, source)
+    del source  # its room is needed for the last training, unless the caller keeps it
+    if known.noise is None:
+        plain = train(config, "noise", x, target, monitor, initial)
+    else:
+        plain = known.noise.moved(to_device)
+    if known.perturbed is None:
+        perturbed = attacked(config, standard.net, x, target, limits, monitor)
+    else:
+        perturbed = attacks.Perturbed(*(to_device(part[: len(x)]) for part in known.perturbed))
+    del x
+    adversarial = train(config, "adversarial", perturbed.x, target, monitor, initial)
+    trained = dict(zip(NETWORKS, (standard, plain, adversarial), strict=True))
+    return ThreeNetworks(trained, perturbed, target)
+
+
+def own_metrics(learned: ThreeNetworks) -> dict[str, float]:
+    """What does not depend on other data: final losses, accuracies on the own training sets."""
+    metrics = {f"loss_{name}": float(one.trace.loss[-1]) for name, one in learned.trained.items()}
+    for name in ("noise", "adversarial"):
+        metrics[f"acc_{name}_own"] = onehidden.accuracy(learned.trained[name].q)
+    metrics["attack_success"] = onehidden.accuracy(learned.perturbed.margin)
+    return metrics
+
+
+def accuracies(learned: ThreeNetworks, samples: Labelled, suffix: str = "") -> dict[str, float]:
+    """acc_NETWORK + suffix: the accuracy of each network on the samples."""
+    xp = namespace(learned.target)
+    x, y = (asarray(part, xp) for part in samples)
+    return {
+        f"acc_{name}{suffix}": onehidden.accuracy(onehidden.margins(one.net, x, y))
+        for name, one in learned.trained.items()
+    }
+
+
+def initial_network(config: CellConfig, name: str) -> onehidden.Network:
+    """The network called `name` before its training, weights by seed, (N6), on the host."""
+    rng = stream(config.seed, f"{name}/W")
+    W = onehidden.initial_weights(config.hidden, config.inputs, rng).astype(config.dtype)
+    return onehidden.network(W, config.slope)
+
+
+def attacked(
+    config: CellConfig,
+    net: onehidden.Network,
+    x: Array,
+    target: Array,
+    limits: tuple[float, float],
+    monitor: Monitor = SILENT,
+) -> attacks.Perturbed:
+    """(P2) as the config says: x (N_adv, d) perturbed towards target (N_adv,) within `limits`."""
+    low, high = limits
+    how = attack_norm(config)
+    with device_memory(f"the attack on {x.shape[0]} samples", _LESS_MEMORY):
+        return attack_network(
+            net, x, target, how, steps=config.steps, low=low, high=high, monitor=monitor
+        )
+
+
+def train(
+    config: CellConfig,
+    name: str,
+    x: Array,
+    y: Array,
+    monitor: Monitor = SILENT,
+    initial: Mapping[str, HostArray] | None = None,
+) -> Trained:
+    """The network called `name`, trained on x (N, d), y (N,) as the config says."""
+    loss, xp = loss_named(config.loss), namespace(x)
+    with device_memory(f"training {name} on {x.shape[0]} samples", _LESS_MEMORY):
+        if config.trainer == "kkt":  # the limit forgets the initial weights
+            return _limit(x, y, config, loss)
+        if initial is not None and name in initial:
+            net = onehidden.network(initial[name], config.slope)
+        else:
+            net = initial_network(config, name)
+        net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
+        if config.trainer == "gd":
+            return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
+        time = released_time(config.epochs)
+        return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
+
+
+def _limit(x: Array, y: Array, config: CellConfig, loss: Loss) -> Trained:
+    """The direction of infinite time, scaled to margins of at least one, as a training result."""
+    point = aligned_kkt(x, y, config.hidden, config.slope)
+    mean = math.exp(float(log_mean(loss, point.q)))
+    trace = Trace(np.asarray([np.inf]), np.asarray([mean]), np.asarray([0.0]))
+    return Trained(point.net, asarray(point.q, namespace(x)), trace, "limit")
+
+
+def whole_datasets(cell: Cell) -> dict[str, Dataset]:
+    """What a run of its own keeps: networks, perturbed samples, traces."""
+    datasets = labelled("adversarial", Labelled(cell.x_adv, cell.y_adv))
+    for name, W in cell.weights.items():
+        datasets[f"networks/{name}/W"] = Dataset(W, "hidden unit, input", "1 / data units")
+    return datasets | _traces(cell)
+
+
+def sweep_datasets(cell: Cell) -> dict[str, Dataset]:
+    """What a cell of a sweep keeps, of which there are hundreds: traces, and the first samples."""
+    some = Labelled(cell.x_adv[:GALLERY], cell.y_adv[:GALLERY])
+    return labelled("adversarial", some) | _traces(cell)
+
+
+def labelled(name: str, samples: Labelled) -> dict[str, Dataset]:
+    return {
+        f"data/{name}/x": Dataset(samples.x, "sample, input", "data units"),
+        f"data/{name}/y": Dataset(samples.y, "sample", "label +1 or -1"),
+    }
+
+
+def _traces(cell: Cell) -> dict[str, Dataset]:
+    units = {"time": "flow time", "loss": "mean loss", "step": "learning rate or flow time"}
+    return {
+        f"traces/{name}/{key}": Dataset(values, "state", units.get(key, "count"))
+        for name, trace in cell.traces.items()
+        for key, values in trace._asdict().items()
+    }

@@ -1,0 +1,226 @@
+"""3x3 convolutions of stride 1 with fewer multiplications (Winograd), and their gradients.
+
+An output tile Y of m x m pixels comes from an input tile d of e x e, e = m + 2, by
+
+    Y = A^T [ (G w G^T) . (B^T d B) ] A                     . is elementwise, one for each (c, k)
+
+with A^T (m, e), G (e, 3), B^T (e, e) of `matrices`. Summed over c, the products at one of the e^2
+places p are a matrix product of all tiles (rows), C and K. e^2 multiplications replace 9 m^2: 2.25
+to 4 times fewer for m = 2 to 4. On flattened tiles each map is one matrix, a Kronecker square,
+
+    U = (G x G) w,   V = (B^T x B^T) d,   M_p = V_p U_p,   Y = (A^T x A^T) M,
+
+so that the gradients are the transposed maps in the reverse order:
+
+    dM = (A x A) dY,  dU_p = V_p^T dM_p,  dV_p = dM_p U_p^T,  dw = (G x G)^T dU,  dd = (B x B) dV.
+
+Tiles of d overlap by two pixels, where dd is added up. Arrays are (height, width, sample, channel),
+weights (3, 3, C, K), as in `layers`. Rounding: see `matrices`.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from reflfap.backend import Array, HostArray, Namespace, asarray, namespace
+
+TILES = (2, 3, 4)
+"""Sizes m that are of use: of larger tiles the transforms and their errors eat the savings."""
+
+PIECE = 2**17
+"""Numbers at one place of V and M that are made at once: smaller products are slow, and larger ones
+leave the caches (measured)."""
+
+_POINTS = tuple(map(Fraction, ("0", "1", "-1", "-2", "1/2")))
+
+
+class Maps(NamedTuple):
+    """The maps of one tile size on flattened tiles."""
+
+    output: Array  # (m m, e e), A^T x A^T
+    weights: Array  # (e e, 9), G x G
+    input: Array  # (e e, e e), B^T x B^T
+
+
+def matrices(m: int) -> tuple[HostArray, HostArray, HostArray]:
+    """A^T (m, e), G (e, 3) and B^T (e, e) for m outputs, float64; only thirds in G are rounded.
+
+    Toom and Cook: a product of polynomials g of degree 2 and y of degree m - 1 is known from its
+    values at e - 1 points and its leading coefficient. With evaluations E_n (e, n), of rows 1, x,
+    x^2, ... and last 0, ..., 0, 1, its coefficients are E_e^-1 [(E_3 g) . (E_m y)]. Correlation,
+    y_j = sum_i g_i d_(i+j), is the transpose of that in y: E_m^T [(E_3 g) . (E_e^-T d)]. Rows of
+    B^T = E_e^-T are made whole numbers at the expense of those of G.
+    The points 0, 1, -1, -2, 1/2 give the least error of those tried: 1.2e-6 (m = 3) and 1.5e-6
+    (m = 4) of the output's size in float32 with 128 channels; the plain sum has 2e-7 to 4e-7, as
+    BLAS orders it.
+    """
+    e = m + 2
+    A, G = _evaluations(m, e), _evaluations(3, e)
+    B = _inverse(_evaluations(e, e))
+    for k in range(e):
+        scale = math.lcm(*(row[k].denominator for row in B))
+        for row in B:
+            row[k] *= scale
+        G[k] = [value / scale for value in G[k]]
+    A_, G_, B_ = (np.asarray(one, dtype=np.float64) for one in (A, G, B))
+    return A_.T, G_, B_.T
+
+
+def _evaluations(n: int, e: int) -> list[list[Fraction]]:
+    """Row by row 1, x, ..., x^(n-1) at e - 1 points x, then 0, ..., 0, 1 for infinity."""
+    finite = [[x**power for power in range(n)] for x in _POINTS[: e - 1]]
+    return [*finite, [Fraction(0)] * (n - 1) + [Fraction(1)]]
+
+
+def _inverse(M: list[list[Fraction]]) -> list[list[Fraction]]:
+    """Gauss and Jordan, in fractions."""
+    n = len(M)
+    rows = [[*row, *(Fraction(i == j) for j in range(n))] for i, row in enumerate(M)]
+    for k in range(n):
+        pivot = next(i for i in range(k, n) if rows[i][k])
+        rows[k], rows[pivot] = rows[pivot], rows[k]
+        rows[k] = [value / rows[k][k] for value in rows[k]]
+        for i in range(n):
+            if i != k:
+                factor = rows[i][k]
+                rows[i] = [a - factor * b for a, b in zip(rows[i], rows[k], strict=True)]
+    return [row[n:] for row in rows]
+
+
+@functools.cache
+def _maps(m: int, dtype: str, xp: Namespace) -> Maps:
+    return Maps(*(asarray(np.kron(M, M).astype(dtype), xp) for M in matrices(m)))
+
+
+class Tiling(NamedTuple):
+    """`rows` x `columns` tiles of m x m output pixels, the last ones over the border."""
+
+    m: int
+    height: int  # of the output
+    width: int
+    padding: int  # of the input
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // self.m)
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.m)
+
+    def padded(self, x: Array, before: int, after: int) -> Array:
+        """x with `before` rows and columns of zeros before it, and so many behind it that it is as
+        large as the tiles' outputs and `after` more."""
+        xp, (height, width, *rest) = namespace(x), x.shape
+        shape = (self.rows * self.m + after, self.columns * self.m + after, *rest)
+        if shape == x.shape:
+            return x
+        wide = xp.zeros(shape, dtype=x.dtype)
+        wide[before : before + height, before : before + width] = x
+        return wide
+
+    def places(self, size: int) -> Iterator[tuple[int, int, slice, slice]]:
+        """(i, j), and where pixel (i, j) of all tiles of size x size pixels lies."""
+        for i in range(size):
+            for j in range(size):
+                down = slice(i, (self.rows - 1) * self.m + i + 1, self.m)
+                yield i, j, down, slice(j, (self.columns - 1) * self.m + j + 1, self.m)
+
+    def taken(self, wide: Array, size: int, some: slice) -> Array:
+        """The tiles of some samples of a padded array, (size size, rows columns n C)."""
+        xp, (_, _, _, C) = namespace(wide), wide.shape
+        shape = (size, size, self.rows, self.columns, some.stop - some.start, C)
+        tiles = xp.empty(shape, dtype=wide.dtype)
+        for i, j, down, across in self.places(size):
+            tiles[i, j] = wide[down, across, some]
+        return tiles.reshape(size * size, -1)
+
+    def pieces(self, samples: int, channels: int) -> Iterator[slice]:
+        """Samples to work on at once, in pieces of about equal size; `channels` is C + K, what a
+        tile has of V and M together at one place."""
+        count = -(-samples * self.rows * self.columns * channels // PIECE)
+        step = -(-samples // count)
+        for first in range(0, samples, step):
+            yield slice(first, min(first + step, samples))
+
+
+def tile_cost(m: int, height: int, width: int, samples: int, C: int, K: int) -> float:
+    """Time for outputs of height x width, in multiplications of one large matrix product.
+
+    Per place: the products of all tiles, V and M, whose numbers are moved, and U, once a batch.
+    The factors were fitted to 18 layers of both networks on one machine, where they find the
+    fastest way for each; benchmarks/deep.py times most of them.
+    """
+    tiling = Tiling(m, height, width, 0)
+    tiles = tiling.rows * tiling.columns * samples
+    return 1.3 * (m + 2) ** 2 * (tiles * (C * K + 60 * (C + K)) + 100 * C * K)
+
+
+def plain_cost(height: int, width: int, samples: int, C: int, K: int) -> float:
+    """The same for the plain path, whose columns are moved."""
+    return 9.0 * height * width * samples * C * (K + 140)
+
+
+def convolve(x: Array, w: Array, b: Array, padding: int, m: int) -> Array:
+    """y_k = b_k + sum_c w_ck * x_c, (H', W', N, K), by tiles of m x m output pixels."""
+    xp, (tiling, maps, U) = namespace(x, w, b), _prepared(x, w, padding, m)
+    (places, C, K), n = U.shape, x.shape[2]
+    wide = tiling.padded(x, padding, 2)
+    y = xp.empty((tiling.rows * m, tiling.columns * m, n, K), dtype=x.dtype)
+    for some in tiling.pieces(n, C + K):
+        V = maps.input @ tiling.taken(wide, m + 2, some)
+        M = V.reshape(places, -1, C) @ U
+        M[_ones(m)] += b
+        Y = maps.output @ M.reshape(places, -1)
+        Y = Y.reshape(m, m, tiling.rows, tiling.columns, -1, K)
+        for i, j, down, across in tiling.places(m):
+            y[down, across, some] = Y[i, j]
+    return xp.ascontiguousarray(y[: tiling.height, : tiling.width])
+
+
+def convolve_backward(
+    x: Array, w: Array, dy: Array, padding: int, m: int, weights: bool = True
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients dx, and dw and db if asked for, of a loss with gradient dy at the output."""
+    xp, (tiling, maps, U) = namespace(x, w, dy), _prepared(x, w, padding, m)
+    (places, C, K), n = U.shape, x.shape[2]
+    dy = tiling.padded(dy, 0, 0)
+    wide = tiling.padded(x, padding, 2) if weights else x
+    sides = (tiling.rows * m + 2, tiling.columns * m + 2)
+    dwide = xp.zeros((*sides, n, C), dtype=x.dtype)
+    dU, db = xp.zeros_like(U), xp.zeros(K, dtype=x.dtype)
+    for some in tiling.pieces(n, C + K):
+        dM = (maps.output.T @ tiling.taken(dy, m, some)).reshape(places, -1, K)
+        if weights:
+            V = (maps.input @ tiling.taken(wide, m + 2, some)).reshape(places, -1, C)
+            dU += xp.swapaxes(V, 1, 2) @ dM
+            db += xp.sum(dM[_ones(m)], axis=0)
+        dV = dM @ xp.swapaxes(U, 1, 2)
+        dd = maps.input.T @ dV.reshape(places, -1)
+        dd = dd.reshape(m + 2, m + 2, tiling.rows, tiling.columns, -1, C)
+        for i, j, down, across in tiling.places(m + 2):
+            dwide[down, across, some] += dd[i, j]
+    height, width = x.shape[:2]
+    dx = dwide[padding : padding + height, padding : padding + width]
+    dx = xp.ascontiguousarray(dx)
+    if not weights:
+        return dx, None, None
+    return dx, (maps.weights.T @ dU.reshape(places, -1)).reshape(w.shape), db
+
+
+def _prepared(x: Array, w: Array, padding: int, m: int) -> tuple[Tiling, Maps, Array]:
+    """How the tiles lie, the maps of their size, and U (e e, C, K)."""
+    height, width = (size + 2 * padding - 2 for size in x.shape[:2])
+    maps = _maps(m, str(x.dtype), namespace(x))
+    U = maps.weights @ w.reshape(9, -1)
+    return Tiling(m, height, width, padding), maps, U.reshape(-1, *w.shape[2:])
+
+
+def _ones(m: int) -> int:
+    """The place of the points (1, 1): its column of A^T x A^T is all ones, so that what is added
+    there is added to each pixel."""
+    return (m + 2) + 1

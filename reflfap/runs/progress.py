@@ -1,0 +1,96 @@
+"""What a run shows and keeps while it works: progress bars, checkpoints, an orderly end."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from reflfap.monitor import Monitor
+from reflfap.runs.checkpoints import Checkpoints
+
+
+def say(message: str) -> None:
+    """A line for people, on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class Bars(Monitor):
+    """Progress bars on standard error, with rate and time left; quiet unless it is a terminal."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._bar: Any = None
+        self._quiet = quiet
+
+    def begin(self, stage: str, total: int, unit: str, done: int = 0) -> None:
+        disable = True if self._quiet else None  # tqdm: None is quiet unless it is a terminal
+        self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, disable=disable)
+
+    def advance(self, amount: int = 1) -> None:
+        self._bar.update(amount)
+
+    def say(self, line: str) -> None:
+        if not self._quiet:
+            self._bar.write(line, file=sys.stderr)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class RunMonitor(Bars):
+    """Progress bars on standard error, checkpoints, and an orderly end on Ctrl-C or SIGTERM.
+
+    The first signal lets the step under way finish and keeps its state; a second ends at once.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, quiet: bool = False) -> None:
+        super().__init__(quiet)
+        self.checkpoints = checkpoints
+        self.interrupted = False
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "RunMonitor":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # signals belong to the main thread
+                self._handlers[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        if self.interrupted:
+            os._exit(130)  # an exception could land inside HDF5, which bears none; files are atomic
+        self.interrupted = True
+        say("stopping after the step under way; once more to stop at once")
+
+    def restore(self, stage: str) -> Mapping[str, Any] | None:
+        state = self.held(stage)
+        if state is not None and not self._quiet:
+            say(f"{stage}: resumed from a checkpoint")
+        return state
+
+    def due(self) -> bool:
+        return self.interrupted or self.checkpoints.due()
+
+    def keep(self, stage: str, state: Mapping[str, Any]) -> None:
+        self.checkpoints.keep(stage, state, at_once=self.interrupted)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def hold(self, name: str, state: Mapping[str, Any]) -> None:
+        self.checkpoints.keep(name, state, at_once=True)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def held(self, name: str) -> Mapping[str, Any] | None:
+        return self.checkpoints.restore(name)
+
+    def rescue(self, name: str, state: Mapping[str, Any]) -> str:
+        return str(self.checkpoints.keep(name, state, at_once=True))

@@ -1,0 +1,294 @@
+"""Results on disk: DIR/EXPERIMENT/RUN_ID/result.h5, with checkpoints beside it while a run lasts.
+
+Root attributes, groups `metrics`, `networks`, `traces` and `data` are described in
+docs/result-file.md. A file with the final name is complete (reflfap.sealed); this module adds what
+a result is, and what a stranger's file may not do.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import h5py
+import numpy as np
+
+from reflfap.backend import HostArray
+from reflfap.errors import DamagedFileError, InputError, ReflfapError
+from reflfap.experiments.experiment import Config, Dataset, Kind, Pieces, Stored, run_id
+from reflfap.experiments.registry import from_json
+from reflfap.runs import checkpoints
+from reflfap.sealed import (
+    fitting,
+    is_locked,
+    member,
+    open_sealed,
+    seal_of,
+    verify_seal,
+    write_sealed,
+    write_text,
+)
+
+SCHEMA_VERSION = 1
+RESULT = "result.h5"
+LOCK = "lock"
+FAILURE = "failed.txt"
+ROOT_ATTRIBUTES = {
+    "schema_version": int,
+    "experiment": str,
+    "run_id": str,
+    "config_json": str,
+    "created_utc": str,
+    "wall_seconds": float,
+    "backend": str,
+    "device": str,
+    "dtype": str,
+    "blas": str,
+    "threads": int,
+    "versions_json": str,
+    "source_revision": str,
+}
+"""What every result says of itself."""
+_LARGEST_TEXT = 2**20
+_AGAIN = "run the experiment again with --force"
+
+
+class Summary(NamedTuple):
+    """One run as `reflfap list` shows it."""
+
+    run_id: str
+    experiment: str
+    path: Path
+    status: str  # complete, running, interrupted, failed: and why, damaged: and why
+    metrics: dict[str, float]
+    config: Config | None = None  # of a complete one
+    wall_seconds: float = 0.0
+
+
+def folder_for(out: Path, experiment: str, config_json: str) -> Path:
+    """DIR/EXPERIMENT/RUN_ID, created if need be; InputError if it cannot be."""
+    folder = out / experiment / run_id(config_json)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"out: expected a folder that can be written, got {out} ({error.strerror}); "
+            "choose another --out"
+        ) from error
+    return folder
+
+
+def write(
+    folder: Path,
+    config_json: str,
+    attributes: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    datasets: Mapping[str, Dataset],
+) -> Path:
+    """Write the result of one run into its folder, whole or not at all."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "experiment": folder.parent.name,
+        "run_id": run_id(config_json),
+        "config_json": config_json,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        **attributes,
+    }
+    with write_sealed(folder / RESULT) as file:
+        file.attrs.update(content)
+        file.create_group("metrics").attrs.update({k: float(v) for k, v in metrics.items()})
+        for name, dataset in datasets.items():
+            stored = _put(file, name, dataset.values)
+            stored.attrs.update(shape_names=dataset.shape_names, units=dataset.units)
+    return folder / RESULT
+
+
+def _put(file: Any, name: str, values: HostArray | Pieces) -> Any:
+    """A dataset in one block, so that a reader can map it; pieces go in as they come."""
+    if not isinstance(values, Pieces):
+        return file.create_dataset(name, data=values)
+    stored, first = file.create_dataset(name, values.shape, values.dtype), 0
+    for piece in values.pieces:
+        stored[first : first + len(piece)] = piece
+        first += len(piece)
+    if first != len(stored):
+        raise ValueError(f"{name}: {first} of {len(stored)} rows came")
+    return stored
+
+
+@contextlib.contextmanager
+def open_result(path: Path, digest: bool = True) -> Iterator["Result"]:
+    """A verified result, open for reading. Raises DamagedFileError saying what is wrong.
+
+    Without `digest`, for one that has just been verified, the file is not read whole again.
+    """
+    with open_sealed(path, digest=digest) as (file, raw):
+        attributes = _attributes(file, path)
+        if attributes.get("schema_version") != SCHEMA_VERSION:
+            raise DamagedFileError(
+                f"{path}: expected schema version {SCHEMA_VERSION}, got "
+                f"{attributes.get('schema_version')}; read it with the reflfap that wrote it"
+            )
+        ids = {run_id(str(attributes.get("config_json"))), attributes.get("run_id")}
+        if ids != {path.parent.name}:
+            raise DamagedFileError(
+                f"{path}: expected run {path.parent.name}, got the config of another run; "
+                "move the file back to its own folder, or remove it"
+            )
+        for name, kind in ROOT_ATTRIBUTES.items():
+            if not isinstance(attributes.get(name), kind):
+                raise DamagedFileError(
+                    f"{path}: expected attribute {name} of type {kind.__name__}, got "
+                    f"{attributes.get(name)!r}; remove it and run the experiment again"
+                )
+        yield Result(file, raw, path, attributes, seal_of(raw))
+
+
+class Result(Stored):
+    """A verified result file: attributes, metrics, and arrays read on request."""
+
+    def __init__(
+        self, file: Any, raw: BinaryIO, path: Path, attributes: dict[str, Any], seal: str
+    ) -> None:
+        self._file, self._raw = file, raw
+        self.path = path
+        self.attributes = attributes
+        self.seal = seal
+        self.metrics = _metrics(file, path)
+        try:
+            self.config = from_json(attributes["config_json"])
+        except InputError as error:
+            raise DamagedFileError(f"{path}: {error}") from error
+
+    def names(self) -> list[str]:
+        """The names of all datasets, such as "networks/standard/W"."""
+        found: list[str] = []
+        self._file.visititems(
+            lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
+        )
+        return sorted(found)
+
+    def array(self, name: str, shape: tuple[int, ...], kind: str = "f") -> HostArray:
+        """The dataset `name`, which must have floats (kind "f") or whole numbers ("i") in `shape`;
+        -1 is any length up to 10^7."""
+        return np.asarray(fitting(self._file, name, self.path, shape, _AGAIN, kind)[...])
+
+    def mapped(self, name: str, shape: tuple[int, ...]) -> HostArray:
+        """The same without reading it: rows come from the disk when they are used.
+
+        For sets that memory may not hold. The array stays good when the file is closed, and, where
+        a new file replaces this one, shows the old one.
+        """
+        dataset = fitting(self._file, name, self.path, shape, _AGAIN)
+        where, kind = dataset.id.get_offset(), dataset.dtype
+        if where is None or not dataset.id.get_type().equal(h5py.h5t.py_create(kind)):
+            raise DamagedFileError(
+                f"{self.path}: expected {name} in one block, as floats that NumPy knows; {_AGAIN}"
+            )
+        try:
+            return np.memmap(self._raw, kind, mode="r", offset=where, shape=dataset.shape)
+        except ValueError as error:  # beyond the end of the file
+            raise DamagedFileError(f"{self.path}: {name}: {error}; {_AGAIN}") from error
+
+
+def list_results(out: Path) -> Iterator[Summary]:
+    """All runs below `out`, complete or not, without reading their arrays.
+
+    Checks format and length of each file, not its digest: `verify` does.
+    """
+    for folder in sorted(path for path in out.glob("*/*") if path.is_dir()):
+        path = folder / RESULT
+        if path.exists():
+            try:
+                yield _summary(path)
+            except (ReflfapError, OSError, RuntimeError) as error:
+                yield Summary(folder.name, folder.parent.name, path, f"damaged: {error}", {})
+            continue
+        if is_locked(folder / LOCK):
+            status = "running"
+        elif (folder / FAILURE).exists():
+            status = f"failed: {failure(folder)}"
+        elif (folder / checkpoints.FOLDER).is_dir() or (folder / LOCK).exists():
+            status = "interrupted"
+        else:
+            continue
+        yield Summary(folder.name, folder.parent.name, path, status, {})
+
+
+def complete_results(out: Path, kind: type[Kind]) -> Iterator[tuple[Kind, Summary]]:
+    """The complete runs of one experiment below `out`, with their configs."""
+    for run in list_results(out):
+        if type(run.config) is kind:
+            yield run.config, run
+
+
+def _summary(path: Path) -> Summary:
+    """A complete result, its attributes and metrics only."""
+    with open(path, "rb") as raw:
+        verify_seal(raw, path, digest=False)
+        raw.seek(0)
+        with h5py.File(raw, "r") as file:
+            attributes = _attributes(file, path)
+            config = from_json(str(attributes.get("config_json")))
+            seconds, run = float(attributes.get("wall_seconds", 0)), path.parent
+            metrics = _metrics(file, path)
+            return Summary(run.name, run.parent.name, path, "complete", metrics, config, seconds)
+
+
+def find(out: Path, name: str) -> Path:
+    """The result file that `name` means: a path, or a run id below `out`, or its beginning."""
+    if (path := Path(name)).is_file():
+        return path.resolve()
+    if path.is_dir() and (path / RESULT).is_file():
+        return (path / RESULT).resolve()
+    found = sorted(out.glob(f"*/{name}*/{RESULT}")) if name.isalnum() else []
+    if len(found) != 1:
+        raise InputError(
+            f"run: expected one result below {out}, got {len(found)} for {name!r}; "
+            "`reflfap list` shows the run ids"
+        )
+    return found[0]
+
+
+def record_failure(folder: Path, error: str) -> None:
+    """Say beside a run why it has no result; the next attempt that succeeds removes it."""
+    write_text(folder / FAILURE, error + "\n")
+
+
+def failure(folder: Path) -> str:
+    """What `record_failure` said of the run in `folder`, its first 200 characters."""
+    with open(folder / FAILURE, encoding="utf-8", errors="replace") as file:
+        return file.read(200).strip()
+
+
+def forget_failure(folder: Path) -> None:
+    """The run in `folder` has succeeded."""
+    (folder / FAILURE).unlink(missing_ok=True)
+
+
+def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:
+    """The attributes of a group as str, int or float; refuses what could be large."""
+    try:
+        attributes = (file if group == "/" else member(file, group, path)).attrs
+        found: dict[str, Any] = {}
+        for name in attributes:
+            stored = attributes.get_id(name)
+            single = math.prod(stored.shape) == 1 and stored.get_storage_size() <= _LARGEST_TEXT
+            value = attributes[name] if single else None
+            found[name] = value.item() if isinstance(value, np.generic) else value
+            f"{name} {found[name]}".encode()  # ValueError for what is not UTF-8
+            if not isinstance(found[name], str | int | float):
+                raise DamagedFileError(f"{path}: attribute {name} is not a single short value")
+    except (KeyError, OSError, TypeError, ValueError, RuntimeError) as error:
+        raise DamagedFileError(f"{path}: not a result of reflfap ({error}); remove it") from error
+    return found
+
+
+def _metrics(file: Any, path: Path) -> dict[str, float]:
+    metrics = _attributes(file, path, "metrics")
+    for name, value in metrics.items():
+        if not isinstance(value, float):
+            raise DamagedFileError(f"{path}: expected metric {name} as a float, got {value!r}")
+    return metrics

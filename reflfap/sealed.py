@@ -1,0 +1,277 @@
+"""HDF5 files that are either complete or absent, and locks that end with their process.
+
+Layout of a sealed file: a 512-byte HDF5 user block with the format's name, the SHA-256 and the
+length of all that follows, then plain HDF5, readable by any HDF5 tool. The seal is checked before
+the HDF5 library parses a byte, so truncated, altered and foreign files are refused by name.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+
+from reflfap.checks import MOST_ROWS
+from reflfap.errors import DamagedFileError, StoreError
+
+SEAL_BYTES = 512
+AGAIN = "remove it and run the experiment again"
+FORMAT = b"reflfap sealed HDF5 1"
+
+
+@contextlib.contextmanager
+def write_sealed(path: Path) -> Iterator[Any]:
+    """An open h5py.File; on leaving the block it is sealed, synced and moved to `path`.
+
+    Until then it has a temporary name in the same folder; on any exception it is removed. A full
+    disk raises StoreError and touches nothing else.
+    """
+    temporary = path.parent / f".part-{secrets.token_hex(8)}"
+    try:  # not tempfile, whose files nobody else could read, whatever the umask
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
+    try:
+        with os.fdopen(descriptor, "r+b", buffering=0) as raw:
+            target = _Unfailing(raw)
+            with h5py.File(target, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
+                yield file
+            if target.error is not None:
+                raise target.error
+            _seal(raw)
+            os.fsync(raw.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: writing failed ({error}); free some space or choose another --out; "
+            "earlier results are untouched"
+        ) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; StoreError if that cannot be done."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def read_sealed(path: Path, remedy: str = AGAIN) -> Iterator[Any]:
+    """The file of `open_sealed` alone."""
+    with open_sealed(path, remedy) as (file, _):
+        yield file
+
+
+@contextlib.contextmanager
+def open_sealed(
+    path: Path, remedy: str = AGAIN, digest: bool = True
+) -> Iterator[tuple[Any, BinaryIO]]:
+    """The sealed file at `path` as an h5py.File open for reading, its seal verified, and the open
+    file below it: whatever is moved to `path` meanwhile, both are what was verified.
+
+    Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file; none
+    without `digest`, for a file that has just been verified.
+    """
+    try:
+        raw = open(path, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be read ({error.strerror}); `reflfap list` shows what there is"
+        ) from error
+    with raw:
+        verify_seal(raw, path, digest, remedy)
+        raw.seek(0)
+        try:
+            file = h5py.File(raw, "r")
+        except (OSError, RuntimeError) as error:  # anybody can seal what is not HDF5
+            raise DamagedFileError(
+                f"{path}: not HDF5 behind its seal ({error}); {remedy}"
+            ) from error
+        with file:
+            yield file, raw
+
+
+def plain_dataset(file: Any, name: str, path: Path) -> Any:
+    """The dataset `name`, if its data lie in this file: no links, nothing external or virtual."""
+    dataset = member(file, name, path)
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise DamagedFileError(f"{path}: expected {name} as a dataset stored in the file itself")
+    return dataset
+
+
+def fitting(
+    file: Any, name: str, path: Path, shape: tuple[int, ...], remedy: str, kind: str = "f"
+) -> Any:
+    """The dataset `name`, not read yet, which must have floats (kind "f") or whole numbers ("i")
+    in `shape`; -1 is any length up to 10^7.
+    """
+    dataset = plain_dataset(file, name, path)
+    fits = len(dataset.shape) == len(shape) and all(
+        got == want if want >= 0 else got <= MOST_ROWS
+        for got, want in zip(dataset.shape, shape, strict=True)
+    )
+    if not fits or dataset.dtype.kind != kind:
+        what = {"f": "floats", "i": "whole numbers"}[kind]
+        raise DamagedFileError(
+            f"{path}: expected {name} to hold {what} in shape {shape}, "
+            f"got {dataset.dtype} {dataset.shape}; {remedy}"
+        )
+    return dataset
+
+
+def member(file: Any, name: str, path: Path) -> Any:
+    """The group or dataset `name`, reached without following a link."""
+    parts = name.split("/")
+    for depth in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:depth]), getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise DamagedFileError(f"{path}: expected {name} in the file itself, got {link}")
+    return file[name]
+
+
+def verify_seal(
+    raw: io.BufferedReader, path: Path, digest: bool = True, remedy: str = AGAIN
+) -> None:
+    """Raise DamagedFileError unless the seal fits; without `digest`, only format and length."""
+    words = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")
+    if words[0] != FORMAT or len(words) != 3:
+        got = "nothing" if words == [b""] else "another format"
+        raise DamagedFileError(f"{path}: expected a file written by reflfap, got {got}; {remedy}")
+    length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
+    if words[2] != b"%d" % length:
+        raise DamagedFileError(
+            f"{path}: expected {words[2].decode('ascii', 'replace')} bytes, got {length}: "
+            f"truncated or extended; {remedy}"
+        )
+    if digest and words[1] != _digest(raw):
+        raise DamagedFileError(
+            f"{path}: expected SHA-256 {words[1][:16].decode('ascii', 'replace')}..., got another: "
+            f"the content was altered; {remedy}"
+        )
+
+
+def seal_of(raw: BinaryIO) -> str:
+    """The SHA-256 that an open sealed file states of its content; `open_sealed` verifies it."""
+    raw.seek(0)
+    return raw.read(SEAL_BYTES).split(b"\n")[1].decode("ascii", "replace")
+
+
+@contextlib.contextmanager
+def lock(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file `path`; if another process does, call `on_wait(its id)` and wait.
+
+    The lock ends with its process, however that dies; the file itself stays.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait(os.pread(descriptor, 32, 0).decode("ascii", "replace").strip())
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock file `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def unwritable(path: Path, error: OSError, other: str = "--out") -> StoreError:
+    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another {other}")
+
+
+class _Unfailing(io.RawIOBase):
+    """A file that never fails towards HDF5, and remembers the first error.
+
+    HDF5 crashes the process when closing a file whose writes failed (h5py issue 914); so the error
+    is kept from it, the rest of the writes is dropped, and `write_sealed` raises afterwards.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self.raw = raw
+        self.error: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self.raw.readinto(buffer)
+
+    def write(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        try:
+            done = 0 if self.error is None else len(view)
+            while done < len(view):
+                done += self.raw.write(view[done:]) or 0
+        except OSError as error:
+            self.error = error
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self.raw.seek(offset, whence)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self.raw.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+
+def _seal(raw: Any) -> None:
+    raw.seek(SEAL_BYTES)
+    digest = _digest(raw)
+    length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
+    raw.seek(0)
+    raw.write(b"\n".join([FORMAT, digest, b"%d" % length]).ljust(SEAL_BYTES, b"\0"))
+
+
+def _digest(raw: Any) -> bytes:
+    """Hexadecimal SHA-256 of the rest of the file."""
+    return hashlib.file_digest(raw, "sha256").hexdigest().encode()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,228 @@
+"""The theory's figures: what is plotted, tested as data."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm as normal_distribution
+
+from figures import multiplier_bounds, prediction, style, two_effects
+from reflfap.errors import InputError
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.theory.orthogonality import smallest_dimension
+from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
+
+SMALL = ArtificialConfig(
+    dim=800, hidden=4, n=30, n_adv=12, slope=0.5, epsilon=0.8, dtype="float64", seed=3
+)
+HEADER = "norm,data,sweep,d,n,n_adv,constraint,acc_adv"
+GOOD = "l2,uniform,d,100,1000,10000,0.078,0.63"
+
+
+@pytest.fixture(scope="module")
+def effects():
+    return two_effects.compute(SMALL)
+
+
+def test_effects_have_the_networks_signs(effects):
+    """The trained networks agree right of the line, and both kinds of natural sample are there."""
+    for points in effects:
+        total = points.samples + points.perturbations
+        assert np.array_equal(points.agree, total > 0)
+        assert 0 < points.agree.mean() < 1
+        assert set(points.side) == {-1.0, 1.0}
+    # all margins are one, so the heights are nearly one; a random z has f_bdy(z) on both sides of 0
+    assert np.ptp(effects.natural.perturbations) < 0.5 * effects.natural.perturbations.mean()
+    assert effects.fresh.perturbations.mean() < 0.5 * effects.natural.perturbations.mean()
+
+
+def test_the_shaded_region_is_l3(effects):
+    """(L3) is where the height exceeds the distance from the middle, and assures agreement."""
+    for points in effects:
+        assert np.array_equal(points.aligned, points.perturbations > np.abs(points.samples))
+        assert np.all(points.agree[points.aligned])
+        assert points.aligned.sum() < points.agree.sum()
+        assert np.all(points.perturbations >= 0)  # (L2)
+
+
+def test_the_perturbations_lift_as_predicted(effects):
+    """The height of natural samples is eps sigma sqrt(d/N) on average, the mean in (L4).
+
+    It is eps ||b||/(N lam) for equal multipliers. The products of different samples change ||b||^2
+    by sqrt(2/d) of itself, 5 %, and its root by half of that: four deviations.
+    """
+    mean = SMALL.size * math.sqrt(SMALL.dim / SMALL.n / 3)
+    assert effects.natural.perturbations.mean() == pytest.approx(mean, rel=0.1)
+
+
+def test_titles_state_the_fractions(effects):
+    """The title of each panel has the fractions of its own points, and no point is cut off."""
+    figure = two_effects.draw(effects, SMALL)
+    for axes, points in zip(figure.axes, effects, strict=True):
+        assert f"{points.agree.mean():.1%}" in axes.get_title()
+        assert f"{points.aligned.mean():.1%}" in axes.get_title()
+        drawn = np.concatenate([np.asarray(part.get_offsets()) for part in axes.collections])
+        assert len(drawn) == len(points.side) == SMALL.n
+        assert np.abs(drawn[:, 0]).max() <= axes.get_xlim()[1]
+        assert drawn[:, 1].max() <= axes.get_ylim()[1]
+
+
+@pytest.fixture(scope="module")
+def multipliers():
+    return multiplier_bounds.compute(np.asarray([16, 300, 100_000]), draws=4)
+
+
+def test_multipliers_keep_their_bounds(multipliers):
+    """Wherever (T1) holds the point exists, within (T3); far below it exists beyond them, too."""
+    assert np.all(multipliers.kept[multipliers.holds])
+    assert np.all(multipliers.exists[multipliers.kept])
+    # (T1) is likely from here on, and out of reach at d = 300
+    assert multipliers.dims[1] < smallest_dimension(10, 0.7) / 100
+    assert multipliers.dims[2] > 2 * smallest_dimension(10, 0.7)
+    assert not multipliers.holds[:2].any()
+    assert multipliers.holds[2].any()
+    assert np.any(multipliers.exists[0] & ~multipliers.kept[0])
+
+
+def test_multipliers_tend_to_the_orthogonal_limit(multipliers):
+    """Sorted, and near 2/(1 + gamma^2); bounds near 1/2 and 3/(2 gamma^2), as ||x||^2 is near d/3.
+
+    At d = 100,000 products are 0.003 of ||x||^2 and norms differ by as much: 5 % is far beyond.
+    """
+    least, median, largest = np.moveaxis(multipliers.multipliers[1:], 2, 0)
+    assert np.all((least <= median) & (median <= largest))
+    limit = 2 / (1 + multiplier_bounds.SLOPE**2)
+    assert multipliers.multipliers[2] == pytest.approx(limit, rel=0.05)
+    assert multipliers.lower[2] == pytest.approx(0.5, rel=0.05)
+    assert multipliers.upper[2] == pytest.approx(1.5 / multiplier_bounds.SLOPE**2, rel=0.05)
+    spread = largest - least
+    assert spread[1].max() < spread[0].min()
+
+
+def test_multipliers_are_drawn_where_they_are(multipliers):
+    """Every existing multiplier is a point of the picture, those too small on its lower edge."""
+    axes = multiplier_bounds.draw(multipliers).axes[0]
+    drawn = np.concatenate([np.asarray(part.get_offsets()) for part in axes.collections[:3]])
+    drawn = drawn[np.isfinite(drawn[:, 1]), 1]
+    assert len(drawn) == 3 * multipliers.exists.sum()
+    expected = np.maximum(multipliers.multipliers[multipliers.exists], multiplier_bounds.LEAST)
+    assert np.sort(drawn) == pytest.approx(np.sort(expected.ravel()))
+    assert drawn.max() <= axes.get_ylim()[1]
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return prediction.compute().curves
+
+
+def test_curves_are_those_of_l4(curves):
+    """Along each sweep the curves are the formulas at the released sizes of everything else."""
+    defaults = (10_000, 1_000, 10_000)
+    for position, sweep in enumerate(prediction.LABELS):
+        for at in (0, 40, 80):
+            value = curves["l2", sweep].across[at]
+            sizes = tuple(
+                int(value) if i == position else default for i, default in enumerate(defaults)
+            )
+            growing = 0.78 * math.sqrt(sizes[0] / 10_000)
+            expected = {
+                "l2": accuracy_l2(*sizes, growing, 1 / 3),
+                "linf": accuracy_linf(*sizes, 0.03, 1 / 3),
+                "l0": accuracy_l0(*sizes, round(0.05 * sizes[0]), 1 / 3, True),
+            }
+            for norm, accuracy in expected.items():
+                assert curves[norm, sweep].accuracy[at] == pytest.approx(accuracy, rel=1e-12)
+    size = curves["l2", "constraint"].across[40]
+    assert curves["l2", "constraint"].accuracy[40] == accuracy_l2(*defaults, size, 1 / 3)
+
+
+def test_curves_are_monotone(curves):
+    """More perturbed samples, a larger dimension and larger sizes help; more samples cost."""
+    for (norm, sweep), curve in curves.items():
+        assert np.all(np.diff(curve.across) > 0)
+        slack = 0.01 if norm == "l0" else 0  # its number of pixels is whole
+        change = np.diff(curve.accuracy)
+        assert np.all(change < 0 if sweep == "n" else change > -slack), (norm, sweep)
+        assert np.all((curve.accuracy > 0.5) & (curve.accuracy < 1))
+
+
+def write(path, *rows):
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_released_points_are_read(tmp_path):
+    """Rows become points on their panel; along d the curve takes their sizes."""
+    pairs = {100: 0.5, 10_000: 2.0}  # not the released ones
+    rows = [f"l2,uniform,d,{d},1000,10000,{size},0.75" for d, size in pairs.items()]
+    last = "l0,uniform,constraint,10000,1000,10000,0.02,0.91"
+    points = prediction.read_released(write(tmp_path / "points.csv", HEADER, *rows, last))
+    assert [point.config.size for point in points] == [0.5, 2.0, 0.02]
+    assert prediction.chosen(points, "l0", "constraint") == [points[2]]
+    assert points[2].accuracy == 0.91
+    data = prediction.compute(points)
+    curve = data.curves["l2", "d"]
+    for at, size in ((0, 0.5), (40, 1.0), (80, 2.0)):  # the geometric mean in the middle
+        accuracy = accuracy_l2(int(curve.across[at]), 1000, 10_000, size, 1 / 3)
+        assert curve.accuracy[at] == pytest.approx(accuracy, rel=1e-9)
+    circles = prediction.draw(data).axes[0].lines[-1]
+    assert list(circles.get_xdata()) == [100, 10_000]
+    assert list(circles.get_ydata()) == [0.75, 0.75]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (),
+        (HEADER,),
+        ("norm,data", "l2,uniform"),
+        (HEADER, GOOD.replace("l2", "l3")),
+        (HEADER, GOOD.replace("uniform", "gauss")),
+        (HEADER, GOOD.replace(",d,", ",m,")),
+        (HEADER, GOOD.replace("1000,", "1000.5,")),
+        (HEADER, GOOD.replace("0.078", "-1")),
+        (HEADER, GOOD.replace("0.63", "1.63")),
+        (HEADER, GOOD.replace("0.63", "nan")),
+        (HEADER, GOOD, "l2,uniform,d"),
+    ],
+)
+def test_malformed_points_are_refused(tmp_path, rows):
+    """Whatever is not such a table is refused with the file's name, by the typed error."""
+    path = write(tmp_path / "points.csv", *rows)
+    with pytest.raises(InputError, match=r"points\.csv"):
+        prediction.read_released(path)
+    with pytest.raises(InputError, match=r"points\.csv"):
+        prediction.read_cells(path)
+
+
+def test_missing_files(tmp_path):
+    """Without cells there are none; a reference that was named has to be there."""
+    missing = tmp_path / "missing.csv"
+    assert prediction.read_cells(missing) == []
+    with pytest.raises(InputError, match=r"missing\.csv"):
+        prediction.read_released(missing)
+    figure = prediction.draw(prediction.compute())
+    assert len(figure.axes) == len(prediction.NORMS) * len(prediction.SWEEPS)
+
+
+def test_our_own_cells():
+    """The rendered cells are from all attacks and distributions, and near what (L4) says.
+
+    Two thirds of deviations would be within one, 95 % within two, if only the samples' own
+    randomness counted; (L4) errs besides, and the samples' outcomes are dependent.
+    """
+    cells = prediction.read_cells(style.RENDERED / "prediction_cells.csv")
+    kinds = {(cell.attack, cell.data) for cell in cells}
+    assert kinds == {(a, d) for a in prediction.ATTACKS for d in prediction.DISTRIBUTIONS}
+    error = [cell.predicted - cell.measured for cell in cells]
+    assert np.mean(np.abs(error)) < 0.05
+    lower = prediction.draw(prediction.compute(cells=cells)).axes[-len(prediction.ATTACKS) :]
+    drawn = sum(len(part[0].get_xdata()) for axes in lower for part in axes.containers)
+    assert drawn == len(cells)
+
+
+def test_the_formula_by_hand(curves):
+    """One point of one curve, computed here: Phi(s / sqrt(1 + s^2 N/d))."""
+    s = 0.78 * math.sqrt(3) * math.sqrt(100 / 1000)
+    expected = normal_distribution.cdf(s / math.sqrt(1 + s**2 * 1000 / 10_000))
+    assert curves["l2", "n_adv"].accuracy[0] == pytest.approx(expected, rel=1e-12)

@@ -1,0 +1,147 @@
+"""Grids of cells: presets, TOML files, and what is refused of them."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_loaders.artificial import DISTRIBUTIONS
+from reflfap.errors import InputError
+from reflfap.experiments import artificial
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.images import ImagesConfig
+from reflfap.sweep import grid
+
+DEFAULT = ArtificialConfig()
+
+
+@pytest.mark.parametrize("data", DISTRIBUTIONS)
+@pytest.mark.parametrize("norm", artificial.EPSILONS)
+def test_the_papers_grid(norm, data):
+    """Four sweeps that cross in the released cell; other cells differ in what is swept only."""
+    cells = grid.from_preset(ArtificialConfig, f"paper-{norm}-{data}")
+    assert all((cell.norm, cell.data, cell.hidden) == (norm, data, 1000) for cell in cells)
+    centre = ArtificialConfig(norm=norm, data=data)
+    assert centre in cells
+    swept = [
+        frozenset(
+            name
+            for name in ("dim", "n", "n_adv", "epsilon")
+            if getattr(cell, name) != getattr(centre, name)
+        )
+        for cell in cells
+    ]
+    along_d = {"dim", "epsilon"} if norm == "l2" else {"dim"}
+    assert set(swept) == {frozenset(), *map(frozenset, (along_d, {"n"}, {"n_adv"}, {"epsilon"}))}
+    sizes = (
+        len(artificial.DIMS),
+        len(artificial.NATURAL),
+        len(artificial.NOISE),
+        len(artificial.EPSILONS[norm]),
+    )
+    assert len(cells) == sum(sizes) - 3 + 1  # the centre is in all four; one N_adv is for a figure
+    assert {cell.dim for cell in cells} == set(artificial.DIMS)
+
+
+def test_paper_all_is_all_of_it():
+    cells = grid.from_preset(ArtificialConfig, "paper-all", (0, 1))
+    parts = [
+        cell
+        for norm, data in itertools.product(artificial.EPSILONS, DISTRIBUTIONS)
+        for cell in grid.from_preset(ArtificialConfig, f"paper-{norm}-{data}", (0, 1))
+    ]
+    assert set(cells) == set(parts)
+    assert len(cells) == len(parts)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist", "cifar-10", "embedded"])
+def test_all_pairs(dataset):
+    """Each of the 45 pairs once for each scenario and size."""
+    cells = grid.from_preset(ImagesConfig, f"pairs-{dataset}")
+    assert len(cells) == 45 * 3 * 2
+    assert len({frozenset(cell.classes) for cell in cells}) == 45
+    assert {cell.dataset for cell in cells} == {dataset}
+    assert len({cell.size for cell in cells}) == 2
+
+
+values = st.lists(st.integers(1, 9), min_size=1, max_size=4)
+
+
+@given(dim=values, n=values, seeds=values)
+def test_every_combination_once(dim, n, seeds):
+    """A table is the product of its lists; what is named twice is one cell."""
+    cells = grid.expand(ArtificialConfig, [{"dim": dim, "n": n}, {"dim": dim[:1], "n": n}], seeds)
+    expected = set(itertools.product(dim, n, seeds))
+    assert len(cells) == len(expected)
+    assert {(cell.dim, cell.n, cell.seed) for cell in cells} == expected
+
+
+def test_a_grid_from_a_file(tmp_path):
+    """What stands in [common] holds for all tables, unless a table says otherwise."""
+    path = tmp_path / "grid.toml"
+    path.write_text(
+        'seeds = [3, 4]\n[common]\nhidden = 6\nnorm = "linf"\n'
+        "[[cells]]\ndim = [10, 20]\nepsilon = 0.1\n[[cells]]\nhidden = 8\n"
+    )
+    cells = grid.from_file(ArtificialConfig, path)
+    found = [(cell.dim, cell.hidden, cell.norm, cell.seed) for cell in cells]
+    expected = [(dim, 6, "linf", seed) for dim in (10, 20) for seed in (3, 4)]
+    assert found == [*expected, (DEFAULT.dim, 8, "linf", 3), (DEFAULT.dim, 8, "linf", 4)]
+    assert {cell.seed for cell in grid.from_file(ArtificialConfig, path, (9,))} == {9}
+    path.write_text('[[cells]]\ndataset = "embedded"\nclasses = [["1", "8"], ["3", "7"]]\n')
+    pairs = [cell.classes for cell in grid.from_file(ImagesConfig, path)]
+    assert pairs == [("1", "8"), ("3", "7")]
+    path.write_text('[[cells]]\nclasses = ["Bag", "Coat"]\n')
+    assert [cell.classes for cell in grid.from_file(ImagesConfig, path)] == [("Bag", "Coat")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "at least one table"),
+        ("cells = 3", r"seeds = \[...\], \[common\] and \[\[cells\]\]"),
+        ("cells = [3]", "expected tables"),
+        ("other = 3", "other = 3"),
+        ("[[cells]]\ndimension = 3", "table 1: expected only .*dim, .*got dimension"),
+        ("[[cells]]\ndim = 3\n[[cells]]\ndim = -3", "table 2: no such cell: dim: expected"),
+        ("[[cells]]\nhidden = 3", "no such cell: hidden: expected an even number"),
+        ('[[cells]]\nnorm = "l0"\nattack_steps = 7', "attack_steps: expected 500"),
+        ('[[cells]]\nepsilon = "much"', "epsilon: expected a number"),
+        ("seeds = [1]\n[[cells]]\nseed = [2, 3]", "expected seeds given once"),
+        ("seeds = [-1]\n[[cells]]", "seed: expected at least 0"),
+        ("[[cells]]\ndim = []", "at least one cell"),
+        ("[[cells]\n", "expected a TOML file"),
+        ("\x00", "expected a TOML file"),
+        ("[[cells]]\nseed = 1979-05-27", "expected seeds given once"),
+        ("[[cells]]\ndim = 1979-05-27", "no such cell"),
+        ("[[cells]]\nn = [" + "1," * 400 + "]\ndim = [" + "2," * 400 + "]", None),
+    ],
+)
+def test_bad_grids_are_refused(tmp_path, text, message):
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    if message is None:  # many mentions of one cell are one cell
+        assert len(grid.from_file(ArtificialConfig, path)) == 1
+        return
+    with pytest.raises(InputError, match=message):
+        grid.from_file(ArtificialConfig, path)
+
+
+def test_files_that_are_no_grids(tmp_path):
+    with pytest.raises(InputError, match="a grid that can be read"):
+        grid.from_file(ArtificialConfig, tmp_path / "none.toml")
+    (tmp_path / "large.toml").write_text("# " + "x" * grid.LARGEST_FILE)
+    with pytest.raises(InputError, match="at most"):
+        grid.from_file(ArtificialConfig, tmp_path / "large.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xff")
+    with pytest.raises(InputError, match="a TOML file"):
+        grid.from_file(ArtificialConfig, tmp_path / "latin.toml")
+    with pytest.raises(InputError, match="preset: expected one of paper-all"):
+        grid.from_preset(ArtificialConfig, "paper")
+
+
+def test_a_grid_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(grid, "MOST_CELLS", 10)
+    with pytest.raises(InputError, match="at most 10 cells"):
+        grid.expand(ArtificialConfig, [{"dim": list(range(1, 1000))}], [0])

@@ -1,0 +1,201 @@
+"""Mutations of the theory: one wrong sign, power, axis or factor at a time, which a test notices.
+
+A formula that can be altered without any test failing is not checked. Slow, but for the list.
+"""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import ROOT
+
+THEORY = Path("reflfap/theory")
+TESTS = [f"tests/theory/test_{name}.py" for name in ("theory", "kkt", "prediction")]
+MUTATIONS = [
+    # (T1)
+    ("orthogonality", "self.bound >= self.p_max", "self.bound <= self.p_max"),
+    ("orthogonality", "self.bound / self.p_max if", "self.p_max / self.bound if"),
+    ("orthogonality", "xp.sum(x * x, axis=1)", "xp.sum(x * x, axis=0)"),
+    ("orthogonality", "xp.abs(x[first : first + CHUNK_ROWS] @ x.T)", "x[first :] @ x.T"),
+    ("orthogonality", "products[own, first + own] = 0", "products[own, own] = 0"),
+    ("orthogonality", "slope**3 * r_min", "slope**2 * r_min"),
+    ("orthogonality", "r_min**4 / (3 * n * r_max**2)", "r_max**4 / (3 * n * r_min**2)"),
+    ("orthogonality", "(3 * n * r_max**2)", "(n * r_max**2)"),
+    ("orthogonality", "/ slope**3) ** 2", "/ slope**2) ** 2"),
+    ("orthogonality", "n * (n - 1) // 2", "n"),
+    ("orthogonality", "(3 * n * median", "(3 * median"),
+    ("orthogonality", "(middle, slope) <= dim", "(middle, slope) >= dim"),
+    ("orthogonality", "float(-ndtri(-", "float(ndtri(-"),
+    ("orthogonality", "-math.log(2) / count) / 2", "-math.log(2) / count)"),
+    # (T2), (T3)
+    ("kkt", "a[:, None] * y > 0, 1.0", "a[:, None] * y < 0, 1.0"),
+    ("kkt", "> 0, 1.0, slope)", "> 0, 1.0, slope**2)"),
+    ("kkt", "y_host, slope) * (lam * y_host)", "y_host, slope) * lam"),
+    ("kkt", "(lam * y_host) * a[:, None]", "(lam * y_host) * -a[:, None]"),
+    ("kkt", "weights * xp.astype(y, xp.float64), Z", "weights, Z"),
+    ("kkt", "C = slopes * net.a[:, None] * xp.astype(weights", "C = slopes * xp.astype(weights"),
+    ("kkt", "np.max(1 - q)", "np.max(q - 1)"),
+    ("kkt", "np.max(-lam)", "np.max(lam)"),
+    (
+        "kkt",
+        "(slopes * Z))).astype(np.float64)\n    weights",
+        "Z)).astype(np.float64)\n    weights",
+    ),
+    ("kkt", "(1 + slope**2) / 2, -slope", "(1 + slope**2) / 2, slope"),
+    ("kkt", "(1 + slope**2) / 2, -slope", "(1 + slope) / 2, -slope"),
+    ("kkt", "(1 + slope**2) / 2, -slope", "(1 + slope**2) / 2, -(slope**2)"),
+    ("kkt", "opposite + (same - opposite)", "same + (opposite - same)"),
+    ("kkt", "xp.where(active, lam < 0, M", "xp.where(active, lam > 0, M"),
+    ("kkt", "M @ lam < 1 - 1e-9", "M @ lam > 1 - 1e-9"),
+    ("kkt", "M @ lam < 1 - 1e-9", "lam < 0"),
+    ("kkt", "active = active != wrong", "active = active & ~wrong"),
+    ("kkt", "cholesky_solver(M, SMALLEST_PIVOT)", "cholesky_solver(M)"),
+    ("kkt", "(namespace(M).ones(", "(-namespace(M).ones("),
+    ("kkt", "xp.sum(x * x, axis=1)", "xp.sum(x * x, axis=0)"),
+    ("kkt", "0.5 / float(xp.max(squares))", "0.5 / float(xp.min(squares))"),
+    ("kkt", "(slope**2 * float(xp.min(squares)))", "(slope**2 * float(xp.max(squares)))"),
+    ("kkt", "1.5 / (slope**2 *", "1.5 / (slope *"),
+    ("kkt", "net.a @ (slopes * Z), xp.float64", "net.a @ Z, xp.float64"),
+    ("kkt", "q = signs * xp", "q = xp"),
+    ("kkt", "interaction(x @ x.T, slopes)", "interaction(x @ x.T, slopes**2)"),
+    ("kkt", "H *= signs[:, None]\n", "H *= 1\n"),
+    ("kkt", "H *= signs\n", "H *= 1.0\n"),
+    ("kkt", "xp.astype(lam * signs", "xp.astype(lam"),
+    ("kkt", "C = slopes * net.a[:, None] * xp.astype(lam", "C = slopes * xp.astype(lam"),
+    ("kkt", "rest = net.W - C @ x", "rest = net.W + C @ x"),
+    ("kkt", "2 / (1 + net.slope) * y", "2 / (1 - net.slope) * y"),
+    ("kkt", "2 / (1 + net.slope) * y", "2 / (1 + net.slope)"),
+    ("kkt", "* y * (net.a @ C)", "* y * (-net.a @ C)"),
+    # (T4), (T5)
+    ("boundary", "xp.astype(lam, x.dtype) * y", "xp.astype(lam, x.dtype)"),
+    ("boundary", "xp.astype(lam, x.dtype) * y", "-xp.astype(lam, x.dtype) * y"),
+    ("boundary", "xp.astype(lam, x.dtype) * y", "y"),
+    ("boundary", "return z @ b", "return -z @ b"),
+    ("boundary", "return z @ b", "return z.T @ b"),
+    ("boundary", "[0]) == xp.sign", "[0]) != xp.sign"),
+    ("boundary", "xp.sign(boundary_function(b, z))", "xp.abs(xp.sign(boundary_function(b, z)))"),
+    # (P1)
+    ("perturbations", "norm.radius / xp.sqrt(b @ b) * b", "-norm.radius / xp.sqrt(b @ b) * b"),
+    ("perturbations", "norm.radius / xp.sqrt(b @ b) * b", "norm.radius / (b @ b) * b"),
+    ("perturbations", "argsort(-xp.abs(b))", "argsort(xp.abs(b))"),
+    ("perturbations", "argsort(-xp.abs(b))", "argsort(-b)"),
+    ("perturbations", "epsilon * xp.sign(b[largest])", "-epsilon * xp.sign(b[largest])"),
+    ("perturbations", "epsilon * xp.sign(b[largest])", "epsilon * b[largest]"),
+    ("perturbations", "return norm.radius * xp.sign(b)", "return -norm.radius * xp.sign(b)"),
+    ("perturbations", "return norm.radius * xp.sign(b)", "return norm.radius * b"),
+    ("perturbations", "target[:, None] * v", "-target[:, None] * v"),
+    ("perturbations", "target[:, None] * v", "target * v[:, None]"),
+    # (L1) to (L3)
+    ("learning", "self.samples + self.perturbations", "self.samples - self.perturbations"),
+    ("learning", "xp.astype(lam, x.dtype) * target", "xp.astype(lam, x.dtype)"),
+    ("learning", "xp.astype(lam, x.dtype) * target", "target"),
+    ("learning", "Effects(z @ (weights @ x),", "Effects(-z @ (weights @ x),"),
+    ("learning", "z @ (weights @ eta)", "-z @ (weights @ eta)"),
+    ("learning", "return total * (z @ v)", "return -total * (z @ v)"),
+    ("learning", "return total * (z @ v)", "return z @ v"),
+    ("learning", "second * xp.sign(f_bdy) > 0", "second * xp.sign(f_bdy) < 0"),
+    ("learning", "second * xp.sign(f_bdy) > 0", "second > 0"),
+    ("learning", "xp.abs(second) > xp.abs(first)", "xp.abs(second) < xp.abs(first)"),
+    ("learning", "xp.abs(second) > xp.abs(first)", "second > first"),
+    ("learning", "/ float(xp.sum(lam))", "* float(xp.sum(lam))"),
+    ("learning", "float(xp.sqrt(b @ b))", "float(b @ b)"),
+    # (L4)
+    ("prediction", "n_adv, epsilon, epsilon,", "n_adv, -epsilon, epsilon,"),
+    ("prediction", "n_adv, epsilon, epsilon, dim * variance", "n_adv, epsilon, epsilon, variance"),
+    ("prediction", "math.sqrt(2 * dim / math.pi)", "math.sqrt(2 / math.pi) * dim"),
+    ("prediction", "math.sqrt(2 * dim / math.pi)", "math.sqrt(2 * dim * math.pi)"),
+    ("prediction", "epsilon * math.sqrt(dim) / median", "epsilon * math.sqrt(dim) * median"),
+    ("prediction", "component, length, dim * variance", "component, length, dim / variance"),
+    ("prediction", "z = -ndtri", "z = ndtri"),
+    ("prediction", "(len(k) - k + 1)", "k"),
+    ("prediction", "(_mean_move(c), _variance_left(c)) if bounded", "(c, c) if bounded"),
+    ("prediction", "+ float(own.sum())", "- float(own.sum())"),
+    ("prediction", "float(v @ z) / math.sqrt(dim)", "float(v @ z)"),
+    ("prediction", "learned + sign * own", "learned + own"),
+    ("prediction", "epsilon**2 + dim * variance / n)", "epsilon**2 + variance / n)"),
+    ("prediction", "dim / n), dim * variance / n", "dim / n), variance / n"),
+    ("prediction", "math.sqrt(dim / n) * component", "math.sqrt(n / dim) * component"),
+    ("prediction", "rest / n_adv)", "rest / n)"),
+    ("prediction", "length**2 + rest", "length + rest"),
+    ("prediction", "c - c**2 / 4", "c + c**2 / 4"),
+    ("prediction", "left**3 / 6 - ", "left**3 / 6 + "),
+    ("prediction", "2 - np.minimum(c, 2.0)", "2 + np.minimum(c, 2.0)"),
+    ("prediction", "1 + math.erf", "1 - math.erf"),
+    ("prediction", "z / math.sqrt(2)", "z * math.sqrt(2)"),
+    ("prediction", "checks.whole_number(name, count, 1)", "checks.whole_number(name, count, 0)"),
+]
+
+
+# the same examples each time, so that the outcome is too; the first failure is enough
+PROFILE = """
+from hypothesis import Phase
+
+settings.register_profile(
+    "mutations", settings.get_profile("reflfap"), derandomize=True, phases=[Phase.generate]
+)
+settings.load_profile("mutations")
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project, without what Python compiled of it."""
+    for name in ("reflfap", "data_loaders", "figures", "tests"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    with (tmp_path / "tests/conftest.py").open("a") as conftest:
+        conftest.write(PROFILE)
+    return tmp_path
+
+
+def outcome(folder: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:
+    """pytest on a copy of the project, which comes first on the path."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=500)
+
+
+def source(module: str) -> str:
+    return (ROOT / THEORY / f"{module}.py").read_text()
+
+
+def test_every_function_is_mutated():
+    """Each mutation changes one place, and each function of the theory has at least one."""
+    mutated, functions = set(), set()
+    for path in (ROOT / THEORY).glob("*.py"):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            functions.add((path.stem, node.name))
+            body = ast.get_source_segment(text, node) or ""
+            if any(module == path.stem and old.strip() in body for module, old, _ in MUTATIONS):
+                mutated.add((path.stem, node.name))
+    assert functions == mutated
+    for module, old, new in MUTATIONS:
+        assert source(module).count(old) == 1, f"{module}: {old}"
+        assert old != new
+
+
+@pytest.mark.slow
+def test_the_copy_passes_unchanged(copy):
+    """What a mutated copy fails, it fails for the mutation."""
+    done = outcome(copy, TESTS)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "old", "new"), MUTATIONS, ids=[f"{module}: {new}" for module, _, new in MUTATIONS]
+)
+def test_mutations_are_noticed(copy, module, old, new):
+    """pytest ends with 1, a failed test: not with 2, a module that cannot be imported."""
+    path = copy / THEORY / f"{module}.py"
+    path.write_text(source(module).replace(old, new))
+    done = outcome(copy, sorted(TESTS, key=lambda name: module not in name))
+    assert done.returncode == 1, f"not noticed: {old} -> {new}\n{done.stdout}"
