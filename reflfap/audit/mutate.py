@@ -4,7 +4,6 @@ An audit that cannot fail says nothing. Errors stand in mutations.toml; each cha
 one function, in memory alone: what is swapped is the function's code, wherever it is known by name.
 """
 
-import ast
 import inspect
 import pkgutil
 import textwrap
@@ -79,7 +78,7 @@ def _fails(tag: str, function: str | None = None) -> bool:
 @contextmanager
 def mutated(one: Mutation) -> Iterator[None]:
     """The function with the error in it, until the block ends."""
-    function = _function(one.function)
+    function = function_named(one.function)
     before, function.__code__ = function.__code__, _code(one, function)
     try:
         yield
@@ -87,12 +86,15 @@ def mutated(one: Mutation) -> Iterator[None]:
         function.__code__ = before
 
 
-def _function(name: str) -> FunctionType:
+def function_named(name: str) -> FunctionType:
     """A function by its dotted name below the package; of a property, what computes it."""
-    found = pkgutil.resolve_name(f"reflfap.{name}")
+    try:
+        found = pkgutil.resolve_name(f"reflfap.{name}")
+    except (ImportError, AttributeError):
+        found = None
     found = getattr(found, "fget", found)
     if not isinstance(found, FunctionType):
-        refuse(name, "a function, method or property", type(found).__name__, "name one")
+        refuse(FILE.name, "functions of the package", name, "mend it")
     return found
 
 
@@ -101,8 +103,7 @@ def _code(one: Mutation, function: FunctionType) -> CodeType:
     source = textwrap.dedent(inspect.getsource(function))
     if one.old == one.new or source.count(one.old) != 1:
         got = f"{one.old!r} {source.count(one.old)} times, for {one.new!r}"
-        refuse(one.function, "a text that its source has once", got, f"mend {FILE.name}")
-    tree = ast.parse(source.replace(one.old, one.new))
-    code = compile(tree, inspect.getfile(function), "exec")
+        refuse(f"{FILE.name}, {one.function}", "what its source has once", got, "mend it")
+    code = compile(source.replace(one.old, one.new), inspect.getfile(function), "exec")
     (found,) = [part for part in code.co_consts if isinstance(part, CodeType)]
     return found

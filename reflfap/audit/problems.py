@@ -145,7 +145,7 @@ def heavy_ball(of: Problem, rate: float, name: str) -> HostArray:
     for epoch in range(44):
         v = 0.9 * v + paper.dL_dW(W, x, y, SLOPE, name)
         W = W - v * (rate if rate > 1e-4 else rate * FALLING[epoch] / 0.01)
-    return W - net.W
+    return np.asarray(W - net.W)
 
 
 def least_norm(x: HostArray, y: HostArray) -> HostArray:

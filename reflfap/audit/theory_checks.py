@@ -63,9 +63,7 @@ def t1() -> Checks:
     yield compared(f"{name}.holds", [one.holds for one in each], [1, 1, 1, 1, 0, 1], table, COUNTED)
     inverse = [1 / one.margin for one in each]
     yield compared(f"{name}.margin", inverse, [0, 0, 1, 0.5, 2, 1], table, COUNTED)
-    z = optimize.brentq(
-        lambda z: float((2 * ndtr(z) - 1) ** 45) - 0.5, 0, 9, xtol=1e-13
-    )  # of 10 samples
+    z = optimize.brentq(lambda z: (2 * ndtr(z) - 1) ** 45 - 0.5, 0, 9, xtol=1e-13)  # 10 samples
     d = optimize.brentq(lambda d: SLOPE**3 * d / (3 * 10) - z * math.sqrt(d), 1, 1e9)
     median, name = orthogonality.median_of_largest(45), "theory.orthogonality"
     yield compared(f"{name}.median_of_largest", median, z, "P(largest < z) = 1/2, solved", SOLVED)
@@ -110,29 +108,25 @@ def solvers() -> Checks:
     two, one = np.stack([x[0], 2 * x[0] + off]), np.ones(2)
     W_few, lam_few = paper.aligned_kkt_point(x[1:], y[1:], 4, SLOPE)
     yield compared(certified, kkt.certificate(onehidden.network(W, SLOPE), x, y, lam)[0], q)
-    for part, (W_bad, lam_bad, *points) in {
+    for part, (W_bad, lam_bad, x_bad, y_bad) in {
         "stationarity": (W + 1e-3 * off, lam, x, y),
         "feasibility": (W_few, np.append(0, lam_few), x, y),
         "slackness": (1.01 * W, 1.01 * lam, x, y),
         "multipliers": (*paper.aligned_kkt_point(two, one, 4, SLOPE), two, one),
     }.items():
         try:
-            said = str(
-                kkt.certificate(onehidden.network(W_bad, SLOPE), points[0], points[1], lam_bad)
-            )
+            net = onehidden.network(W_bad, SLOPE)
+            said = str(kkt.certificate(net, x_bad, y_bad, lam_bad))
         except NoKKTPointError as refused:
             said = str(refused)
         yield compared(certified, part in said, True, "points that lack one condition", COUNTED)
     x, y = np.concatenate([x, 1.5 * x[:1] + 0.1 * off]), np.append(y, y[0])
     M = np.where(y[:, None] == y, (1 + SLOPE**2) / 2, -SLOPE) * (x @ x.T)
     root = np.linalg.cholesky(M)
-    expected, route = (
-        optimize.nnls(root.T, np.linalg.solve(root, np.ones(7)))[0],
-        "scipy's nnls, one idle",
-    )
-    yield compared(quick, kkt.aligned_kkt(x, y, 4, SLOPE).lam, expected, route, SOLVED)
-    found = kkt.non_negative_solution(M)
-    yield compared("theory.kkt.non_negative_solution", found, expected, route, SOLVED)
+    lam, _ = optimize.nnls(root.T, np.linalg.solve(root, np.ones(7)))
+    route, solved = "scipy's nnls, where a constraint is idle", kkt.non_negative_solution(M)
+    yield compared(quick, kkt.aligned_kkt(x, y, 4, SLOPE).lam, lam, route, SOLVED)
+    yield compared("theory.kkt.non_negative_solution", solved, lam, route, SOLVED)
 
 
 def t3() -> Checks:
@@ -261,12 +255,9 @@ def l2() -> Checks:
         flipped = x - eps * y[:, None] * b / np.linalg.norm(b)
         return float(combination(-lam * y, flipped, b[None])[0])
 
-    threshold, name = (
-        optimize.brentq(taught, 0, 100, xtol=1e-14),
-        "theory.learning.flipped_threshold",
-    )
-    found = learning.flipped_threshold(b, lam)
-    yield compared(name, found, threshold, "where the sum of the effects is 0, solved", SOLVED)
+    zero, found = optimize.brentq(taught, 0, 100, xtol=1e-14), learning.flipped_threshold(b, lam)
+    route = "where the sum of both effects is 0, solved"
+    yield compared("theory.learning.flipped_threshold", found, zero, route, SOLVED)
 
 
 def l3() -> Checks:

@@ -376,6 +376,6 @@ def test_the_cupy_that_was_read():
 
 
 def test_the_table_of_functions_is_up_to_date():
-    assert table.PAGE.read_text() == table.page(), "run python -m tests.conformance.table"
+    assert table.PAGE.read_text() == table.page(), f"run {table.COMMAND}"
     for name in table.used():
         assert table.of_cupy(name) is not None, f"cupy has no {name}"

@@ -1,4 +1,4 @@
-"""The page of CuPy functions that the package uses; `python -m tests.conformance.table` writes it.
+"""The page of CuPy functions that the package uses; COMMAND writes it.
 
 Functions only, found in the sources. Whether `x.copy()` is called on an array cannot be told there:
 methods are checked whenever a test runs them on the conformance backend.
@@ -18,10 +18,11 @@ from .signatures import admitted
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "cupy-functions.md"
+COMMAND = "PYTHONPATH=tests/support:. python -m conformance.table"
 INTRO = """# CuPy functions
 
 Every function of an array namespace that the package calls, with the signature it must fit:
-that of CuPy {version}. Made by `python -m tests.conformance.table`.
+that of CuPy {version}. Made by `{command}`.
 
 {count} functions:
 
@@ -80,7 +81,7 @@ def page() -> str:
     found = used()
     functions = sorted(name for name in found if _is_function(of_cupy(name)))
     others = ", ".join(f"`{name}`" for name in sorted(found.keys() - set(functions)))
-    intro = INTRO.format(version=cupy.__version__, count=len(functions))
+    intro = INTRO.format(command=COMMAND, version=cupy.__version__, count=len(functions))
     return "".join([intro, *_rows(functions, found), f"\nTypes and constants: {others}.\n"])
 
 
