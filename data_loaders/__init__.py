@@ -1,1 +1,1 @@
-"""Data sets: drawn ones (artificial), and in time downloaded ones."""
+"""Data sets: artificial ones, which are drawn, and image sets, which are read from files."""

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, Protocol
 from threadpoolctl import threadpool_limits
 
 from reflfap import checks
-from reflfap.backend import Array, asarray, device_memory, namespace, on_host
+from reflfap.backend import Array, asarray, device_memory, namespace, on_host, slices
 from reflfap.errors import refuse
 from reflfap.losses import Loss, value
 from reflfap.monitor import SILENT, Monitor
-from reflfap.norms import L0, L2, LInf, LInfSign, Norm, Step, check_norm, row_peaks
+from reflfap.norms import L0, L2, LInf, LInfSign, Norm, check_norm, row_peaks
 
 __all__ = ["L0", "L2", "LInf", "LInfSign", "attack"]
 
@@ -123,10 +123,8 @@ def attack(
     """
     _check(x, target, norm, steps, low, high)
     n = x.shape[0]
-    size, loop = CHUNK_ELEMENTS, _climb
-    if not on_host(namespace(x)):
-        size, loop = DEVICE_CHUNK_ELEMENTS, _climb_unwatched
     if chunk is None:
+        size = CHUNK_ELEMENTS if on_host(namespace(x)) else DEVICE_CHUNK_ELEMENTS
         chunk = max(1, size // x.shape[1])
     checks.whole_number("chunk", chunk, least=1)
     checks.whole_number("workers", workers, least=1)
@@ -135,9 +133,9 @@ def attack(
     monitor.begin(stage, n, "sample", done)
 
     def climb(rows: slice) -> Perturbed:
-        return loop(how, x[rows], target[rows], rows.start)
+        return _climb(how, x[rows], target[rows], rows.start)
 
-    chunks = [slice(first, min(first + chunk, n)) for first in range(done, n, chunk)]
+    chunks = slices(n, chunk, done)
     remedy = f"attack with chunk={max(1, chunk // 2)}, or fewer samples"
     with device_memory(f"{chunk} samples of the attack at once", remedy):
         for rows, part in zip(chunks, _in_threads(climb, chunks, workers), strict=True):
@@ -161,18 +159,25 @@ class _Attack(NamedTuple):
 
 
 def _climb(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
-    """The loop, on one chunk whose first row is row `first` of the whole."""
+    """The loop, on one chunk whose first row is row `first` of the whole.
+
+    On a device the host does not wait before its end, so it cannot know who is done: those stay
+    where they are, and would in each further step; all steps are made.
+    """
     xp = namespace(x0)
-    active = xp.arange(x0.shape[0])
-    point = how.model.start(x0, target)
-    checks.finite_or_raise(point.q, "margin", "the start of the attack", active + first)
+    watched, active = on_host(xp), xp.arange(x0.shape[0])
+    point, when = how.model.start(x0, target), "the start of the attack"
+    if watched:
+        checks.finite_or_raise(point.q, "margin", when, active + first)
     x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
-    used, zero_gradient = xp.zeros_like(active), active < 0
+    used, zero_gradient, finite = xp.zeros_like(active), active < 0, xp.isfinite(q_start)
     memory: Array | None = None
     for step in range(1, how.steps + 1):
         move, memory, moves, zero = _stepped(how, x0, x, point.g, memory)
-        zero_gradient[active[zero]] = True
-        if not bool(xp.all(moves)):
+        zero_gradient[active] |= zero
+        if not watched:
+            move = move._replace(x=xp.where(moves[:, None], move.x, x))
+        elif not bool(xp.all(moves)):
             if not bool(xp.any(moves)):
                 break
             active, x0, target = active[moves], x0[moves], target[moves]
@@ -181,69 +186,46 @@ def _climb(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
             point = Point(point.q[moves], point.g[moves], cache)
             memory = None if memory is None else memory[moves]
         point, x = how.model.follow(point, move, target), move.x
-        checks.finite_or_raise(point.q, "margin", f"attack step {step}", active + first)
-        used[active] += 1
         better = point.q > q_best[active]
-        best[active[better]] = x[better]
-        q_best[active[better]] = point.q[better]
-    return Perturbed(best, q_start, q_best, used, zero_gradient)
-
-
-def _climb_unwatched(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
-    """The loop for a device: the host does not wait before its end, so it cannot know who is done.
-
-    Those stay where they are, and would in each further step; all steps are made.
-    """
-    xp = namespace(x0)
-    point = how.model.start(x0, target)
-    rows = xp.arange(x0.shape[0])
-    x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
-    used, zero_gradient = xp.zeros_like(rows), rows < 0
-    finite = xp.isfinite(q_start)
-    memory: Array | None = None
-    for _ in range(how.steps):
-        move, memory, moves, zero = _stepped(how, x0, x, point.g, memory)
-        zero_gradient |= zero
-        x = xp.where(moves[:, None], move.x, x)
-        point = how.model.follow(point, move._replace(x=x), target)
-        finite &= xp.isfinite(point.q)
-        used += xp.astype(moves, used.dtype)
-        better = point.q > q_best
-        best = xp.where(better[:, None], x, best)
-        q_best = xp.where(better, point.q, q_best)
-    when = f"the start of the attack or one of its {how.steps} steps"
-    checks.finite_or_raise(xp.where(finite, q_best, xp.nan), "margin", when, rows + first)
+        if watched:
+            checks.finite_or_raise(point.q, "margin", f"attack step {step}", active + first)
+            used[active] += 1
+            best[active[better]] = x[better]
+            q_best[active[better]] = point.q[better]
+        else:
+            finite &= xp.isfinite(point.q)
+            used += xp.astype(moves, used.dtype)
+            best = xp.where(better[:, None], x, best)
+            q_best = xp.where(better, point.q, q_best)
+    if not watched:
+        q_read, when = xp.where(finite, q_best, xp.nan), f"{when} or one of its {how.steps} steps"
+        checks.finite_or_raise(q_read, "margin", when, active + first)
     return Perturbed(best, q_start, q_best, used, zero_gradient)
 
 
 def _stepped(
     how: _Attack, x0: Array, x: Array, g: Array, memory: Array | None
 ) -> tuple[Move, Array | None, Array, Array]:
-    """One step of all samples x (n, d) along gradients g: where to, the norm's memory, and (n,)
-    bool which samples move or whose memory changed, and whose gradient is zero."""
+    """One step of all samples x (n, d) along gradients g, into the data range: where to, the norm's
+    memory, and (n,) bool which samples move or whose memory changed, and whose gradient is zero."""
     xp = namespace(x0)
     peak = row_peaks(g)
     zero = peak == 0
     scale = 1 / (peak + xp.astype(zero, peak.dtype))
     done = how.norm.step(x - x0, g * scale[:, None], memory)
-    move = _move(x0, x, done, scale, how.limits)
-    moves = xp.any(move.x != x, axis=1)
+    reference = done.eta
+    reference += x0
+    inside = reference if how.limits == (-math.inf, math.inf) else xp.clip(reference, *how.limits)
+    if done.keep is None or done.along is None:
+        move = Move(inside, x, xp.ones_like(scale), xp.zeros_like(scale))
+    else:
+        move = Move(inside, reference, done.keep, done.along * scale)
+    moves = xp.any(inside != x, axis=1)
     if done.memory is not None and memory is not None:
         moves = moves | xp.any(done.memory != memory, axis=1)
     elif done.memory is not None:  # the first step is what gave it one
         moves = moves | True
     return move, done.memory, moves & ~zero, zero
-
-
-def _move(x0: Array, before: Array, step: Step, scale: Array, limits: tuple[float, float]) -> Move:
-    """The samples after a step, put into the data range; the step saw gradients times `scale`."""
-    xp = namespace(x0)
-    reference = step.eta
-    reference += x0
-    x = reference if limits == (-math.inf, math.inf) else xp.clip(reference, *limits)
-    if step.keep is None or step.along is None:
-        return Move(x, before, xp.ones_like(scale), xp.zeros_like(scale))
-    return Move(x, reference, step.keep, step.along * scale)
 
 
 def _in_threads(
@@ -259,19 +241,14 @@ def _in_threads(
 
 def _begin(x: Array, kept: Mapping[str, Any] | None) -> tuple[Perturbed, int]:
     """An empty result for x, filled with the rows of a kept state, and the number of those."""
-    xp = namespace(x)
-    n = x.shape[0]
-    result = Perturbed(
-        xp.empty_like(x),
-        xp.empty(n, dtype=x.dtype),
-        xp.empty(n, dtype=x.dtype),
-        xp.empty(n, dtype=xp.int64),
-        xp.empty(n, dtype=xp.bool),
-    )
-    done = 0 if kept is None else len(kept["margin"])
+    xp, n = namespace(x), x.shape[0]
+    dtypes = x.dtype, x.dtype, xp.int64, xp.bool
+    result = Perturbed(xp.empty_like(x), *(xp.empty(n, dtype=dtype) for dtype in dtypes))
+    if kept is None:
+        return result, 0
+    done = len(kept["margin"])
     for name, whole in result._asdict().items():
-        if done and kept is not None:
-            whole[:done] = asarray(kept[name], xp)
+        whole[:done] = asarray(kept[name], xp)
     return result, done
 
 

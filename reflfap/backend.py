@@ -10,11 +10,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from reflfap.errors import BackendError, DeviceMemoryError
+from reflfap.errors import BackendError, DeviceMemoryError, refuse
 
 Array: TypeAlias = Any
 """An array of NumPy, CuPy, or any library with an array-API namespace."""
@@ -43,11 +43,9 @@ def namespace(*arrays: Array) -> Namespace:
     """
     spaces = {_namespace_of(array) for array in arrays}
     if len(spaces) != 1:
-        names = ", ".join(sorted(space.__name__ for space in spaces))
-        raise BackendError(
-            f"arrays: expected all of one array library, got {names or 'none'}; "
-            "move them with reflfap.backend.asarray first"
-        )
+        got = ", ".join(sorted(space.__name__ for space in spaces)) or "none"
+        remedy = "move them with reflfap.backend.asarray first"
+        refuse("arrays", "all of one array library", got, remedy, BackendError)
     return spaces.pop()
 
 
@@ -58,10 +56,8 @@ def _namespace_of(array: Array) -> Namespace:
         return sys.modules["cupy"]
     if hasattr(array, "__array_namespace__"):
         return array.__array_namespace__()
-    raise BackendError(
-        f"array: expected an array of NumPy or CuPy, got {type(array).__name__}; "
-        "convert it with numpy.asarray first"
-    )
+    got, remedy = type(array).__name__, "convert it with numpy.asarray first"
+    refuse("array", "an array of NumPy or CuPy", got, remedy, BackendError)
 
 
 def _of_cupy(thing: object) -> bool:
@@ -81,56 +77,36 @@ def namespace_for(device: str) -> Namespace:
         return np
     asked = re.fullmatch("cuda(?::([0-9]{1,9}))?", device)
     if asked is None:
-        raise BackendError(
-            f"device: expected cpu, cuda or cuda:K, got {device!r}; choose one of these"
-        )
-    cupy = _import_cupy()
-    count = _device_count(cupy.cuda.runtime)
-    if asked[1] is not None:
-        if int(asked[1]) >= count:
-            there = ", ".join(f"cuda:{k}" for k in range(count))
-            raise BackendError(
-                f"device: expected one of the {count} there, {there}, got {device}; choose another"
-            )
-        cupy.cuda.Device(int(asked[1])).use()
-    _load_libraries(cupy.cuda)
-    _limit_memory(cupy)
-    return cupy
-
-
-def _import_cupy() -> Namespace:
+        _refuse_device("cpu, cuda or cuda:K", repr(device), "choose one of these")
     try:
         import cupy
     except ImportError as error:
         found = "no" if isinstance(error, ModuleNotFoundError) else "a broken"
-        raise BackendError(
-            f"device: expected CuPy for cuda, got {found} cupy package; {_INSTALL}"
-        ) from error
-    return cupy
-
-
-def _device_count(runtime: Any) -> int:
+        _refuse_device("CuPy for cuda", f"{found} cupy package", _INSTALL)
+    runtime = cupy.cuda.runtime
     try:
         count, found = int(runtime.getDeviceCount()), "none"
     except runtime.CUDARuntimeError as error:
         count, found = 0, str(error)
     if count == 0:
-        raise BackendError(
-            f"device: expected a CUDA device and its driver for cuda, got {found}; install "
-            "NVIDIA's driver for CuPy's CUDA or a later one, or choose --device cpu"
-        )
-    return count
-
-
-def _load_libraries(cuda: Any) -> None:
-    """What CuPy would load at the first product, with a traceback where it is missing."""
-    try:
-        cuda.nvrtc.getVersion(), cuda.cublas, cuda.cusolver
+        remedy = "install NVIDIA's driver for CuPy's CUDA or a later one, or choose --device cpu"
+        _refuse_device("a CUDA device and its driver for cuda", found, remedy)
+    if asked[1] is not None:
+        if int(asked[1]) >= count:
+            there = ", ".join(f"cuda:{k}" for k in range(count))
+            _refuse_device(f"one of the {count} there, {there}", device, "choose another")
+        cupy.cuda.Device(int(asked[1])).use()
+    try:  # what CuPy would load at the first product, with a traceback where it is missing
+        cupy.cuda.nvrtc.getVersion(), cupy.cuda.cublas, cupy.cuda.cusolver
     except (ImportError, RuntimeError) as error:
         found = str(error).partition(":")[0]
-        raise BackendError(
-            f"device: expected CUDA's libraries beside CuPy, got {found}; {_INSTALL}"
-        ) from error
+        _refuse_device("CUDA's libraries beside CuPy", found, _INSTALL)
+    _limit_memory(cupy)
+    return cupy
+
+
+def _refuse_device(expected: str, got: str, remedy: str) -> NoReturn:
+    refuse("device", expected, got, remedy, BackendError)
 
 
 def _limit_memory(cupy: Namespace) -> None:
@@ -163,10 +139,9 @@ def device_memory(what: str, remedy: str) -> Iterator[None]:
         if not _of_cupy(error):
             raise
         free, whole = sys.modules["cupy"].cuda.runtime.memGetInfo()
-        raise DeviceMemoryError(
-            f"device memory: expected room for {what}, got {str(error).rstrip('.')}, with "
-            f"{free / 1e9:.2f} of the device's {whole / 1e9:.2f} GB free; {remedy}"
-        ) from error
+        free_of_all = f"{free / 1e9:.2f} of the device's {whole / 1e9:.2f} GB free"
+        got = f"{str(error).rstrip('.')}, with {free_of_all}"
+        refuse("device memory", f"room for {what}", got, remedy, DeviceMemoryError)
 
 
 def asarray(values: HostArray, xp: Namespace) -> Array:
@@ -209,9 +184,13 @@ def _stages(values: HostArray) -> Iterator[tuple[slice, HostArray]]:
 
     # always of one size, since CuPy keeps what was pinned for the next of just that size
     pinned = cupyx.empty_pinned(STAGE_BYTES, np.uint8).view(values.dtype)
-    for first in range(0, values.size, pinned.size):
-        part = slice(first, min(first + pinned.size, values.size))
-        yield part, pinned[: part.stop - first]
+    for part in slices(values.size, pinned.size):
+        yield part, pinned[: part.stop - part.start]
+
+
+def slices(count: int, step: int, first: int = 0) -> list[slice]:
+    """Rows `first` to `count`, `step` at a time, the last ones as they are left."""
+    return [slice(one, min(one + step, count)) for one in range(first, count, step)]
 
 
 def on_host(xp: Namespace) -> bool:
@@ -271,29 +250,23 @@ def cholesky_solver(M: Array, least_pivot: float = 0.0) -> Callable[[Array], Arr
         factor = linalg.cho_factor(M, check_finite=False)
         pivots, solve = factor[0].diagonal(), partial(linalg.cho_solve, factor, check_finite=False)
     elif xp.__name__ == "cupy":
-        pivots, solve = _cupy_cholesky(M, xp)
+        import cupyx
+        from cupyx.scipy.linalg import solve_triangular
+
+        with cupyx.errstate(linalg="raise"):  # else CuPy returns what is left of an indefinite one
+            L = xp.linalg.cholesky(M)
+        pivots, U = L.diagonal(), L.T  # in the order of columns: no copy
+
+        def solve(b: Array) -> Array:
+            return solve_triangular(U, solve_triangular(U, b, trans="T"))
+
     else:
         L = xp.linalg.cholesky(M)
         pivots = xp.reshape(L, (-1,))[:: L.shape[0] + 1]
-        solve = partial(_solve_twice, xp.linalg.solve, L)
+
+        def solve(b: Array) -> Array:
+            return xp.linalg.solve(L.T, xp.linalg.solve(L, b))
+
     if not float(xp.min(pivots)) >= least_pivot * float(xp.max(pivots)):  # as where one is NaN
         raise np.linalg.LinAlgError("the matrix is singular to working precision")
     return solve
-
-
-def _solve_twice(solve: Callable[..., Array], L: Array, b: Array) -> Array:
-    return solve(L.T, solve(L, b))
-
-
-def _cupy_cholesky(M: Array, cupy: Namespace) -> tuple[Array, Callable[[Array], Array]]:
-    import cupyx
-    from cupyx.scipy.linalg import solve_triangular
-
-    with cupyx.errstate(linalg="raise"):  # else CuPy returns what is left of an indefinite matrix
-        L = cupy.linalg.cholesky(M)
-    U = L.T  # in the order of columns, which solve_triangular need not copy
-
-    def solve(b: Array) -> Array:
-        return solve_triangular(U, solve_triangular(U, b, trans="T"))
-
-    return L.diagonal(), solve

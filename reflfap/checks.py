@@ -130,7 +130,6 @@ def finite_or_raise(values: Array, what: str, when: str, index: Array | None = N
         return
     first = int(xp.argmin(xp.astype(xp.isfinite(values), xp.int64)))
     sample = first if index is None else int(index[first])
-    raise NonFiniteError(
-        f"{what}: expected finite values, got {float(values[first])} for sample {sample} "
-        f"at {when}; lower the learning rate, or check the data and the initial weights"
-    )
+    got = f"{float(values[first])} for sample {sample} at {when}"
+    remedy = "lower the learning rate, or check the data and the initial weights"
+    refuse(what, "finite values", got, remedy, NonFiniteError)

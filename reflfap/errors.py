@@ -39,6 +39,8 @@ class DamagedFileError(StoreError):
     """A file is truncated, altered, foreign, or of another schema."""
 
 
-def refuse(name: str, expected: str, got: object, remedy: str) -> NoReturn:
-    """Raise InputError in the one form: name, expected, got, what to do."""
-    raise InputError(f"{name}: expected {expected}, got {got}; {remedy}")
+def refuse(
+    name: str, expected: str, got: object, remedy: str, error: type[ReflfapError] = InputError
+) -> NoReturn:
+    """Raise `error` in the one form: name, expected, got, what to do."""
+    raise error(f"{name}: expected {expected}, got {got}; {remedy}")

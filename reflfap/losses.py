@@ -5,7 +5,8 @@ float64 first, and each quantity has a logarithm that is exact where the quantit
 representable. Margins are vectors of length N, so this costs nothing.
 """
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from reflfap.backend import Array, namespace
 from reflfap.checks import choice
@@ -27,7 +28,8 @@ class Loss(Protocol):
         """log l''(q)."""
 
 
-class Exponential(NamedTuple):
+@dataclass(frozen=True)
+class Exponential:
     """l(q) = exp(-q), so that l = -l' = l''."""
 
     name: str = "exponential"
@@ -35,14 +37,11 @@ class Exponential(NamedTuple):
     def log_value(self, q: Array) -> Array:
         return -_double(q)
 
-    def log_rate(self, q: Array) -> Array:
-        return -_double(q)
-
-    def log_curvature(self, q: Array) -> Array:
-        return -_double(q)
+    log_rate = log_curvature = log_value
 
 
-class Logistic(NamedTuple):
+@dataclass(frozen=True)
+class Logistic:
     """l(q) = log(1 + exp(-q)), -l' = 1/(1 + exp(q)), l'' = -l' (1 + l')."""
 
     name: str = "logistic"

@@ -4,21 +4,24 @@ S. Kumano, H. Kera, T. Yamasaki, *Theoretical Understanding of Learning from Adv
 Perturbations*, ICLR 2024, arXiv 2402.10470.
 
 A network that is trained only on mislabelled adversarial examples, even on perturbed noise,
-classifies clean data. Each perturbation is a combination of the training samples, so it carries
-what tells their classes apart. For a one-hidden-layer network on nearly orthogonal samples the
-decision boundary that it learns is known in closed form.
+classifies clean data. A perturbation is made of the training samples, in L2 a combination of them,
+so it carries what tells their classes apart. For a one-hidden-layer network on nearly orthogonal
+samples, (T1), the decision boundary that it learns is known in closed form.
 
 Every statement stands here in the order of the argument, one formula a line, under a tag such as
-(N3), and under the paper's own number where that is known. Nothing is checked, chunked or made
-quick. The rest of the package does that, and tests hold it equal to this file, tag by tag.
-Arrays may be of NumPy or CuPy. `python -m reflfap.paper` runs a small experiment.
+(N3), and under the paper's own number where that is known. Marked [released]: what the authors'
+published code does. Marked [derived]: not in the paper; docs/theory.md has the proofs. Nothing is
+checked, chunked or made quick. The rest of the package does that, and tests hold it equal to this
+file, tag by tag. Arrays may be of NumPy or CuPy. `python -m reflfap.paper` runs a small experiment.
 
-    d, m, N, N_adv    inputs, hidden units (even), natural samples, perturbed samples
-    x (N, d), y (N,)  samples as rows x_n, labels y_n = +1 or -1
-    W (m, d)          hidden weights with rows w_j, trained
-    gamma             slope of the leaky ReLU, between 0 and 1
-    q (N,)            margins q_n = y_n f(x_n); positive where x_n is classified correctly
-    lam (N,)          multipliers lambda_n >= 0 of the maximum-margin problem
+    d, m, N, N_adv     inputs, hidden units (even), natural samples, perturbed samples
+    x (N, d), y (N,)   samples as rows x_n, labels y_n = +1 or -1
+    W (m, d), a (m,)   hidden weights with rows w_j, trained; output weights, never trained
+    gamma              slope of the leaky ReLU, between 0 and 1
+    q (N,)             margins q_n = y_n f(x_n); positive where x_n is classified correctly
+    lam (N,), b (d,)   multipliers lambda_n >= 0 of the maximum margin; normal of the boundary
+    eta, eps, d_delta  perturbation x_adv_n - x_n; its size; of L0 the number of entries that change
+    y_adv, lam_adv     of the perturbed samples: targets +1 or -1 (their labels), and multipliers
 """
 
 from math import exp, inf, log1p, pi, sqrt
@@ -99,7 +102,7 @@ def gradient_flow(W, x, y, gamma, time, steps, kind="exponential"):
 
 
 def gradient_descent(W, x, y, gamma, epochs, kind="exponential", lr=0.01, mu=0.9):
-    """(N6) As released: v <- mu v + dL/dW, W <- W - lr v.
+    """(N6) [released] v <- mu v + dL/dW, W <- W - lr v.
 
     lr is cut to a tenth after more than 10 epochs in a row without a relative improvement of the
     loss by 1e-4, unless that changes it by less than 1e-8.
@@ -119,8 +122,9 @@ def gradient_descent(W, x, y, gamma, epochs, kind="exponential", lr=0.01, mu=0.9
 
 
 def orthogonality(x, gamma):
-    """(T1) Nearly orthogonal samples: gamma^3 R_min^4 / (3 N R_max^2) >= p_max. Both sides.
+    """(T1) Nearly orthogonal samples: gamma^3 R_min^4 / (3 N R_max^2) >= p_max. Returns both sides.
 
+    (T2) to (T5) and (L1) to (L3) assume it of the samples learned. (E1) below is far from it.
     R_min, R_max: smallest and largest ||x_n||; p_max: largest |<x_n, x_k>| over n != k.
     """
     xp, N = namespace(x), x.shape[0]
@@ -148,9 +152,10 @@ def kkt_violations(W, lam, x, y, gamma):
 
 
 def aligned_kkt_point(x, y, m, gamma):
-    """(T2) The point itself: every constraint active, unit j on at x_n if and only if a_j y_n > 0.
+    """(T2) The point itself: every q_n = 1, and <w_j, x_n> > 0 if and only if a_j y_n > 0.
 
-    Then q = M lam with M_nk = y_n y_k <x_n, x_k> (1 + gamma^2)/2 for y_n = y_k, else times gamma.
+    Then q = M lam with M_nk = y_n y_k <x_n, x_k> c_nk, where c_nk = (1 + gamma^2)/2 for y_n = y_k,
+    and gamma otherwise [derived]. Without (T1) there may be no such point: look at the violations.
     """
     xp, N = namespace(x), x.shape[0]
     yy = y[:, None] * y
@@ -169,7 +174,7 @@ def multiplier_bounds(x, gamma):
 
 
 def f_bdy(z, lam, x, y):
-    """(T4) Theorem 3.3: sgn f(z) = sgn f_bdy(z), where f_bdy(z) = sum_n lam_n y_n <x_n, z>."""
+    """(T4) Theorem 3.3, a hyperplane: sgn f(z) = sgn f_bdy(z) = sgn sum_n lam_n y_n <x_n, z>."""
     return (lam * y) @ (x @ z.T)
 
 
@@ -182,7 +187,7 @@ def boundary_normal(lam, x, y):
 
 
 def geometry_inspired(b, y_adv, norm, eps, d_delta=0):
-    """(P1) Section 4.1: the eta_n that maximise y_adv_n <b, eta_n> over the constraint set."""
+    """(P1) Section 4.1: eta_n maximises y_adv_n <b, eta_n> with ||eta_n|| <= eps in l2, linf."""
     xp = namespace(b)
     if norm == "l2":
         v = eps * b / xp.sqrt(b @ b)
@@ -195,11 +200,13 @@ def geometry_inspired(b, y_adv, norm, eps, d_delta=0):
 
 
 def attack(W, x0, y_adv, gamma, norm, eps, steps, low=-inf, high=inf, kind="exponential"):
-    """(P2) Projected gradient descent on l(y_adv f(x)); the best iterate of each sample is kept.
+    """(P2) [released] Descent on l(y_adv f(x)), whose gradient is g; the best iterate is kept.
 
-    l2, linf: eps/5 along g/||g||, then eta back into its ball; linf-sign: along sgn g, entry by
-    entry. l0, l0-tracked: one step a pixel; each adds the pixel of largest |g| to those changed,
-    which then move by 0.3 g/||g||_inf. Released l0 takes for changed what differs from the start.
+    l2, linf: a step of eps/5 along -g/||g||, then eta is scaled back to ||eta|| <= eps.
+    linf-sign, the textbook's: a step of eps/5 along -sgn g, then each entry is clipped.
+    l0: d_delta steps. Each adds to the changed pixels the one of largest |g|; then all changed ones
+    move by -0.3 g/||g||_inf. A pixel counts as changed while it differs from its start, or, in
+    l0-tracked, from when it was chosen. After each step x is clipped to the data's range.
     """
     xp = namespace(x0)
     x, best, least = x0, x0, loss(y_adv * f(x0, W, gamma), kind)
@@ -234,10 +241,10 @@ def length(v, norm):
 
 
 def effects(z, lam_adv, x, eta, y_adv):
-    """(L1) The boundary of a network that learned x_n + eta_n with labels y_adv_n is a sum,
+    """(L1) Two effects: of the mislabelled samples, and of the perturbations. Their sum is the
+    boundary function f_adv_bdy of a network that learned x_n + eta_n with labels y_adv_n,
 
-    sum_n lam_adv_n y_adv_n <x_n, z> + sum_n lam_adv_n y_adv_n <eta_n, z>:
-    the effect of the mislabelled samples, and the effect of the perturbations.
+    f_adv_bdy(z) = sum_n lam_adv_n y_adv_n <x_n, z> + sum_n lam_adv_n y_adv_n <eta_n, z>.
     """
     return f_bdy(z, lam_adv, x, y_adv), f_bdy(z, lam_adv, eta, y_adv)
 
@@ -246,7 +253,7 @@ def perturbation_effect(z, lam_adv, b, norm, eps, d_delta=0):
     """(L2) With (P1) the second effect is Lam <v, z>, Lam = sum_n lam_adv_n, eta_n = y_adv_n v.
 
     l2: eps Lam f_bdy(z)/||b||, a positive multiple of the boundary that was attacked.
-    linf: eps Lam <sgn b, z>. l0: eps Lam <sgn b on the mask, z>.
+    linf: eps Lam <sgn b, z>. l0: the same on the d_delta entries of largest |b_i|.
     """
     xp = namespace(b)
     if norm == "l2":
@@ -256,21 +263,23 @@ def perturbation_effect(z, lam_adv, b, norm, eps, d_delta=0):
 
 
 def perturbations_decide(first, second, boundary):
-    """(L3) sgn f_adv_bdy(z) = sgn f_bdy(z) where this holds; Theorem 4.4, Corollary 4.5 on noise.
+    """(L3) Where the second effect has the sign of f_bdy(z) and outweighs the first,
 
-    The second effect has the sign of f_bdy(z), and outweighs the first.
+    sgn f_adv_bdy(z) = sgn f_bdy(z); Theorem 4.4 and Corollary 4.5 are of this kind, for noise.
     """
     xp = namespace(second)
     return (second * xp.sign(boundary) > 0) & (xp.abs(second) > xp.abs(first))
 
 
 def predicted_accuracy(norm, d, N, N_adv, eps, variance, edge=inf):
-    """(L4) Accuracy after learning perturbed noise, on natural samples; nothing is fitted.
+    """(L4) [derived] Accuracy on natural samples after learning perturbed noise; nothing is fitted.
 
-    accuracy = Phi( sqrt(d/N) <v, b>/||b|| / sqrt(||v||^2 + rest/N_adv) ), derived in docs/theory.md
-    for zero-mean entries of this variance and equal multipliers; l2: Phi(s / sqrt(1 + s^2 N/d)),
-    s = (eps/sigma) sqrt(N_adv/N). |b_i| are normal: z_k is the k-th largest of d of them. For l0
-    eps is d_delta, and data end at +-edge: pixel k moves by c_k, or as far as its edge lets it.
+    accuracy = Phi( sqrt(d/N) <v, b>/||b|| / sqrt(||v||^2 + rest/N_adv) ), eta_n about y_adv_n v,
+    rest = sum_i Var(y_adv x_adv_i): that is d variance, but for l0. For zero-mean entries of this
+    variance, and equal multipliers, whence b_i are normal: z_k is the k-th largest |b_i| of d.
+    l2: Phi(s / sqrt(1 + s^2 N/d)), s = (eps/sigma) sqrt(N_adv/N). linf and linf-sign as in (P2).
+    l0: eps is d_delta; pixel k moves by c_k, or, where data are uniform on [-edge, edge], as far as
+    the edge lets it: E min(c, D) = edge - g^2/(4 edge), D uniform on [0, 2 edge], g = (2 edge-c)+.
     """
     Phi, quantile = NormalDist().cdf, NormalDist().inv_cdf
     rest = d * variance
@@ -283,7 +292,7 @@ def predicted_accuracy(norm, d, N, N_adv, eps, variance, edge=inf):
     else:
         z = [quantile(1 - (k - 0.5) / (2 * d)) for k in range(1, eps + 1)]
         c = [0.3 * (eps - k) * z_k / z[0] for k, z_k in enumerate(z)]
-        left = [max(2 * edge - c_k, 0.0) for c_k in c]  # of what may be left to the edge, 2 at most
+        left = [max(2 * edge - c_k, 0.0) for c_k in c]
         v = c if edge == inf else [edge - g**2 / (4 * edge) for g in left]
         own = [g**3 / (6 * edge) - (g**2 / (4 * edge)) ** 2 for g in left if edge < inf]
         component = sum(v_k * z_k for v_k, z_k in zip(v, z, strict=True)) / sqrt(d)
@@ -330,11 +339,11 @@ def main():
 {N} random points of {d} inputs got random labels, which a network of {m} hidden units learned:
   it classifies {standard:.0%} of them as labelled.
 {N_adv} points of pure noise got random targets, and were perturbed against that network by {eps}
-  in L2, 1/{sqrt(d / 3) / eps:.0f} of their length. New networks learned nothing but noise and targets.
+  in L2, 1/{sqrt(d / 3) / eps:.0f} of their length. New networks learned noise and targets alone.
   From the noise as it was: {plain:.0%} of the {N} points, which is chance.
   From the perturbed noise: {adversarial:.0%}, though this network never saw one of the points.
   (L4) predicted {predicted:.0%}.
-The perturbations carry the points: each is a combination of them.""")
+The perturbations carry the points: each is made of them.""")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import h5py
 
 from reflfap.checks import MOST_ROWS
-from reflfap.errors import DamagedFileError, StoreError
+from reflfap.errors import DamagedFileError, StoreError, refuse
 
 SEAL_BYTES = 512
 AGAIN = "remove it and run the experiment again"
@@ -44,10 +44,17 @@ def write_sealed(path: Path) -> Iterator[Any]:
                 yield file
             if target.error is not None:
                 raise target.error
-            _seal(raw)
+            raw.seek(SEAL_BYTES)
+            digest, length = _digest(raw), raw.tell() - SEAL_BYTES
+            raw.seek(0)
+            raw.write(b"\n".join([FORMAT, digest, b"%d" % length]).ljust(SEAL_BYTES, b"\0"))
             os.fsync(raw.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise StoreError(
             f"{path}: writing failed ({error}); free some space or choose another --out; "
@@ -72,16 +79,16 @@ def write_text(path: Path, text: str) -> None:
 @contextlib.contextmanager
 def read_sealed(path: Path, remedy: str = AGAIN) -> Iterator[Any]:
     """The file of `open_sealed` alone."""
-    with open_sealed(path, remedy) as (file, _):
+    with open_sealed(path, remedy) as (file, *_):
         yield file
 
 
 @contextlib.contextmanager
 def open_sealed(
     path: Path, remedy: str = AGAIN, digest: bool = True
-) -> Iterator[tuple[Any, BinaryIO]]:
-    """The sealed file at `path` as an h5py.File open for reading, its seal verified, and the open
-    file below it: whatever is moved to `path` meanwhile, both are what was verified.
+) -> Iterator[tuple[Any, BinaryIO, str]]:
+    """The sealed file at `path` as an h5py.File open for reading, its seal verified; the open file
+    below it: whatever is moved to `path` meanwhile, both are what was verified; and the SHA-256.
 
     Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file; none
     without `digest`, for a file that has just been verified.
@@ -93,7 +100,7 @@ def open_sealed(
             f"{path}: cannot be read ({error.strerror}); `reflfap list` shows what there is"
         ) from error
     with raw:
-        verify_seal(raw, path, digest, remedy)
+        seal = _verify_seal(raw, path, digest, remedy)
         raw.seek(0)
         try:
             file = h5py.File(raw, "r")
@@ -102,7 +109,7 @@ def open_sealed(
                 f"{path}: not HDF5 behind its seal ({error}); {remedy}"
             ) from error
         with file:
-            yield file, raw
+            yield file, raw, seal
 
 
 def plain_dataset(file: Any, name: str, path: Path) -> Any:
@@ -126,10 +133,11 @@ def fitting(
     )
     if not fits or dataset.dtype.kind != kind:
         what = {"f": "floats", "i": "whole numbers"}[kind]
-        raise DamagedFileError(
-            f"{path}: expected {name} to hold {what} in shape {shape}, "
-            f"got {dataset.dtype} {dataset.shape}; {remedy}"
+        expected, got = (
+            f"{name} to hold {what} in shape {shape}",
+            f"{dataset.dtype} {dataset.shape}",
         )
+        refuse(str(path), expected, got, remedy, DamagedFileError)
     return dataset
 
 
@@ -143,31 +151,22 @@ def member(file: Any, name: str, path: Path) -> Any:
     return file[name]
 
 
-def verify_seal(
-    raw: io.BufferedReader, path: Path, digest: bool = True, remedy: str = AGAIN
-) -> None:
-    """Raise DamagedFileError unless the seal fits; without `digest`, only format and length."""
+def _verify_seal(raw: io.BufferedReader, path: Path, digest: bool, remedy: str) -> str:
+    """The SHA-256 that a file states, which fits; without `digest`, only format and length do."""
     words = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")
     if words[0] != FORMAT or len(words) != 3:
         got = "nothing" if words == [b""] else "another format"
-        raise DamagedFileError(f"{path}: expected a file written by reflfap, got {got}; {remedy}")
+        refuse(str(path), "a file written by reflfap", got, remedy, DamagedFileError)
     length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
     if words[2] != b"%d" % length:
-        raise DamagedFileError(
-            f"{path}: expected {words[2].decode('ascii', 'replace')} bytes, got {length}: "
-            f"truncated or extended; {remedy}"
-        )
+        expected = f"{words[2].decode('ascii', 'replace')} bytes"
+        got = f"{length}: truncated or extended"
+        refuse(str(path), expected, got, remedy, DamagedFileError)
+    seal = words[1].decode("ascii", "replace")
     if digest and words[1] != _digest(raw):
-        raise DamagedFileError(
-            f"{path}: expected SHA-256 {words[1][:16].decode('ascii', 'replace')}..., got another: "
-            f"the content was altered; {remedy}"
-        )
-
-
-def seal_of(raw: BinaryIO) -> str:
-    """The SHA-256 that an open sealed file states of its content; `open_sealed` verifies it."""
-    raw.seek(0)
-    return raw.read(SEAL_BYTES).split(b"\n")[1].decode("ascii", "replace")
+        got = "another: the content was altered"
+        refuse(str(path), f"SHA-256 {seal[:16]}...", got, remedy, DamagedFileError)
+    return seal
 
 
 @contextlib.contextmanager
@@ -256,22 +255,6 @@ class _Unfailing(io.RawIOBase):
             return size or 0
 
 
-def _seal(raw: Any) -> None:
-    raw.seek(SEAL_BYTES)
-    digest = _digest(raw)
-    length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
-    raw.seek(0)
-    raw.write(b"\n".join([FORMAT, digest, b"%d" % length]).ljust(SEAL_BYTES, b"\0"))
-
-
 def _digest(raw: Any) -> bytes:
     """Hexadecimal SHA-256 of the rest of the file."""
     return hashlib.file_digest(raw, "sha256").hexdigest().encode()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ the quick code too, or there it takes reflfap.paper for the second route, which 
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -23,8 +24,8 @@ from reflfap.audit.problems import (
     integrated,
     loss_differences,
     optimize,
-    outputs,
     paper,
+    plain_f,
     problem,
     smooth,
 )
@@ -77,14 +78,14 @@ def error(found: Any, expected: Any) -> float:
 
 def n1() -> Checks:
     net, x, _ = problem()
-    f, Z = outputs(net.W, x), [[w @ one for one in x] for w in net.W]
+    f, Z = plain_f(net.W, x), [[w @ one for one in x] for w in net.W]
     yield compared("onehidden.forward onehidden.activation", onehidden.forward(net, x), (f, Z))
     yield compared("paper.f paper.phi paper.output_weights", paper.f(x, net.W, SLOPE), f)
 
 
 def n2() -> Checks:
     net, x, y = problem()
-    each = tuple(loss(y * outputs(net.W, x)) for loss in PLAIN.values())
+    each = tuple(loss(y * plain_f(net.W, x)) for loss in PLAIN.values())
     found = tuple(values for values, _ in both(onehidden.weight_gradient, problem()))
     yield compared("onehidden.weight_gradient", found, each)
     means = tuple(np.mean(values) for values in each)
@@ -111,14 +112,14 @@ def n3() -> Checks:
 
 def n4() -> Checks:
     net, x, y = problem()
-    q, expected = y * outputs(net.W, x), loss_differences("x")
+    q, expected = y * plain_f(net.W, x), loss_differences("x")
     values = tuple(loss(q) for loss in PLAIN.values())
     pairs = tuple(zip(values, expected, strict=True))
     found = both(onehidden.input_gradient, problem())
     yield compared("onehidden.input_gradient", found, pairs, EVERY_ENTRY, DIFFERENCES)
     found = both(paper.dl_dx, problem())
     yield compared("paper.dl_dx", found, expected, EVERY_ENTRY, DIFFERENCES)
-    slopes = differences(lambda x: float(np.sum(y * outputs(net.W, x))), x)
+    slopes = differences(lambda x: float(np.sum(y * plain_f(net.W, x))), x)
     found = onehidden.margin_gradient(net, x, y)
     yield compared("onehidden.margin_gradient", found, (q, slopes), EVERY_ENTRY, DIFFERENCES)
 
@@ -132,9 +133,8 @@ def n5() -> Checks:
     solver = "training.implicit.implicit_step training.implicit.conjugate_gradients"
     for loss, rate in zip(losses.LOSSES.values(), rates, strict=True):
         found = implicit.implicit_step(loss, M, y, 3 * y, 0.1, 1e-12).q
-        end = optimize.fsolve(
-            lambda q, r=rate: q - 3 * y - 0.1 * y * (M @ (y * r(q))), 3 * y, xtol=1e-12
-        )
+        rest = partial(lambda rate, q: q - 3 * y - 0.1 * y * (M @ (y * rate(q))), rate)
+        end = optimize.fsolve(rest, 3 * y, xtol=1e-12)
         yield compared(solver, found, end, "scipy's fsolve on q+ = q + c H r(q+)", SOLVED)
     net, x, y = smooth()
     route, asked = "weights at t = 5 by scipy's DOP853", (1e-6, "1e-6 a step was asked for")

@@ -38,12 +38,9 @@ class Mutation(NamedTuple):
 
 def mutations() -> list[Mutation]:
     """All of the file, in its order."""
-    return [
-        Mutation(tag, function, old, new)
-        for tag, functions in tomllib.loads(FILE.read_text(encoding="utf-8")).items()
-        for function, pairs in functions.items()
-        for old, new in pairs
-    ]
+    tags = tomllib.loads(FILE.read_text(encoding="utf-8")).items()
+    each = [(tag, *one) for tag, functions in tags for one in functions.items()]
+    return [Mutation(tag, function, *pair) for tag, function, pairs in each for pair in pairs]
 
 
 def survivors(planted: Sequence[Mutation], monitor: Monitor = SILENT) -> list[Mutation]:
@@ -105,5 +102,5 @@ def _code(one: Mutation, function: FunctionType) -> CodeType:
         got = f"{one.old!r} {source.count(one.old)} times, for {one.new!r}"
         refuse(f"{FILE.name}, {one.function}", "what its source has once", got, "mend it")
     code = compile(source.replace(one.old, one.new), inspect.getfile(function), "exec")
-    (found,) = [part for part in code.co_consts if isinstance(part, CodeType)]
-    return found
+    parts = [part for part in code.co_consts if isinstance(part, CodeType)]
+    return next(part for part in parts if part.co_name == function.__name__)

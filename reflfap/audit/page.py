@@ -109,14 +109,12 @@ def _card(row: Row) -> str:
     formulas = " ".join(formula(part.strip()) for part in row.statement.split(r"\quad"))
     number = f"<small>{escape(row.number)}</small>" if row.number else ""
     released = f'<p class="released">{escape(row.released)}</p>' if row.released else ""
-    code = "".join(f"<li><code>{escape(place)}</code></li>" for place in row.places)
     return f"""<article id="{_anchor(row)}" class="{_class(row.passed)}">
 <h2><a href="#{_anchor(row)}">{escape(row.tag)}</a> {number}
 <span class="badge">{_sign(row.passed)} {row.verdict}</span></h2>
 <div class="statement">{formulas}</div>
-<p>{escape(row.words)}</p>{released}
+<p>{escape(row.words)}{"" if row.places else " No code found."}</p>{released}
 {"".join(_source(place, lines) for place, lines in row.paper)}
-<ul class="places">{code or "<li>no code found</li>"}</ul>
 <table><tr><th>Function</th><th>Checked against</th><th>Residual</th><th>Tolerance</th></tr>
 {"".join(map(_finding, row.findings))}
 </table>

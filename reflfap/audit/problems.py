@@ -74,7 +74,7 @@ def limit() -> Limit:
     return Limit(x, y, W, lam, b, np.concatenate([z, on + 1e-6 * b, on - 1e-6 * b, x]))
 
 
-def outputs(W: HostArray, x: HostArray) -> HostArray:
+def plain_f(W: HostArray, x: HostArray) -> HostArray:
     """f(x_n) of (N1), unit by unit and sample by sample."""
     m, f = len(W), np.zeros(len(x))
     for n, j in np.ndindex(len(x), m):
@@ -85,9 +85,8 @@ def outputs(W: HostArray, x: HostArray) -> HostArray:
 
 def combination(weights: HostArray, x: HostArray, z: HostArray) -> HostArray:
     """sum_n weights_n <x_n, z> at points z, one by one."""
-    return np.asarray(
-        [sum(c * (row @ one) for c, row in zip(weights, x, strict=True)) for one in z]
-    )
+    rows = [weight * row for weight, row in zip(weights, x, strict=True)]
+    return np.asarray([sum(row @ one for row in rows) for one in z])
 
 
 def both(function: Any, problem: Problem) -> tuple[Any, ...]:
@@ -113,9 +112,9 @@ def loss_differences(by: str) -> tuple[HostArray, ...]:
     """For each loss, of the mean loss by "W", or of every sample's own loss by "x"."""
     net, x, y = problem()
     if by == "W":
-        means = [lambda W, loss=loss: np.mean(loss(y * outputs(W, x))) for loss in PLAIN.values()]
+        means = [lambda W, loss=loss: np.mean(loss(y * plain_f(W, x))) for loss in PLAIN.values()]
         return tuple(differences(mean, net.W) for mean in means)
-    sums = [lambda x, loss=loss: np.sum(loss(y * outputs(net.W, x))) for loss in PLAIN.values()]
+    sums = [lambda x, loss=loss: np.sum(loss(y * plain_f(net.W, x))) for loss in PLAIN.values()]
     return tuple(differences(one, x) for one in sums)
 
 
@@ -155,7 +154,7 @@ def least_norm(x: HostArray, y: HostArray) -> HostArray:
         0.3 * np.outer([1, -1], y @ x).ravel(),
         jac=lambda W: W,
         method="SLSQP",
-        constraints={"type": "ineq", "fun": lambda W: y * outputs(W.reshape(2, -1), x) - 1},
+        constraints={"type": "ineq", "fun": lambda W: y * plain_f(W.reshape(2, -1), x) - 1},
         options={"ftol": 1e-15, "maxiter": 500},
     )
     return np.asarray(found.x.reshape(2, -1))
@@ -190,7 +189,7 @@ def climbed(
     """From one sample, by (P2) in loops and differences: 8 steps, in l0 one a pixel."""
 
     def margin(x: HostArray) -> float:
-        return float(target * outputs(net.W, x[None])[0])
+        return float(target * plain_f(net.W, x[None])[0])
 
     x, best, changed, entries = x0, x0, set[int](), range(len(x0))
     for _ in range(int(size) if norm.startswith("l0") else 8):
@@ -228,17 +227,13 @@ def sampled_accuracy(
     for _ in range(60):
         (x, y), (noise, target) = draw(N), draw(N_adv)
         b, noise = y @ x, x if own else noise
-        top = np.argsort(-np.abs(b))[: int(eps)]
-        v = np.zeros(d)
-        if norm == "l0":
-            moves = 0.3 * np.arange(len(top), 0, -1) / np.abs(b[top[0]])
-            v[top] = moves * b[top]
+        if norm == "l0":  # the k-th largest entry moves in all steps from the k-th on
+            order = np.argsort(np.argsort(-np.abs(b)))
+            v = 0.3 * np.maximum(eps - order, 0) * b / max(abs(b))
+            moved = np.clip(noise + target[:, None] * v, -edge, edge)
         else:
-            v = {"l2": b / np.linalg.norm(b), "linf": b / max(abs(b)), "linf-sign": np.sign(b)}[
-                norm
-            ]
-            v = eps * v
-        moved = noise + target[:, None] * v
-        learned = target @ (np.clip(moved, -edge, edge) if norm == "l0" else moved)
+            lengths = {"l2": np.linalg.norm(b), "linf": max(abs(b)), "linf-sign": abs(b)}
+            moved = noise + target[:, None] * eps * b / lengths[norm]
+        learned = target @ moved
         right.append(np.mean(y * (x @ learned) > 0))
     return float(np.mean(right))

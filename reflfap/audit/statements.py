@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from threadpoolctl import threadpool_limits
+
 from data_loaders.artificial import samples
 from reflfap.audit import checks, theory_checks
 from reflfap.audit.checks import Checks, Compared
@@ -108,6 +110,12 @@ class Row(NamedTuple):
         missed = f"no, missed by a factor of {met['factor']:.0e}"
         return f"met by the released data: {'yes' if met['holds'] else missed}"
 
+    def __str__(self) -> str:
+        """One line."""
+        shown = f"{self.residual:.1e} of at most {self.tolerance:.0e}"
+        line = f"{self.tag}  {self.verdict}  {shown:<26}  {', '.join(self.places) or 'no code'}"
+        return f"{line}; {self.released}" if self.released else line
+
     def as_json(self) -> dict[str, Any]:
         """All of it by name."""
         return self._asdict() | {"findings": [one._asdict() for one in self.findings]}
@@ -131,7 +139,8 @@ def audit(monitor: Monitor = SILENT) -> list[Row]:
 def compare(statement: Statement) -> Iterator[Compared]:
     """Its comparisons, the last one of nothing if a check raised."""
     try:
-        yield from statement.checks()
+        with threadpool_limits(1, "blas"):  # on small matrices, threads only wait for each other
+            yield from statement.checks()
     except Exception as error:  # whatever it is, the statement does not hold
         yield Compared([""], math.inf, f"{type(error).__name__}: {error}", 0.0, "a check that ends")
 

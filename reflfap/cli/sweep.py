@@ -5,7 +5,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,10 @@ def _sweep(experiment: Experiment[Any], options: SweepOptions) -> None:
         return
     table.write_list(options.out, name, configs)
     executor, workers, threads = _executor(options)
-    place = Place(options.out.resolve(), _data_dir(options), options.device, threads)
+    data_dir = options.data_dir
+    if data_dir is None and "REFLFAP_DATA" in os.environ:  # a worker may have another environment
+        data_dir = Path(os.environ["REFLFAP_DATA"]).resolve()
+    place = Place(options.out.resolve(), data_dir, options.device, threads)
     with _orderly_end(executor):
         found = engine.run_tasks(tasks, place, executor, workers, _memory(options), Bars())
     if options.json:
@@ -165,13 +168,6 @@ def _memory(options: SweepOptions) -> float:
     if options.memory is not None:
         return checks.real_number("memory", options.memory, 0, math.inf, "()") * GB
     return math.inf if options.scheduler else 0.8 * free_memory()
-
-
-def _data_dir(options: SweepOptions) -> Path | None:
-    """The folder of the image sets, also where a worker has another environment."""
-    if options.data_dir is None and "REFLFAP_DATA" in os.environ:
-        return Path(os.environ["REFLFAP_DATA"]).resolve()
-    return options.data_dir
 
 
 @contextlib.contextmanager
@@ -235,10 +231,9 @@ def _changes(config: Config, network: str | None) -> str:
     default = type(config)()
     if network is not None and experiment_of(config).sharing is not None:
         default = plan.shared(default, network)
-    names = [one.name for one in fields(config) if one.name not in ("attack_steps", "variant")]
-    changed = [name for name in names if getattr(config, name) != getattr(default, name)]
-    return " ".join(f"{name}={_shown(getattr(config, name))}" for name in changed) or "defaults"
-
-
-def _shown(value: Any) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    changed = []
+    for name, value in vars(config).items():
+        if name not in ("attack_steps", "variant") and value != getattr(default, name):
+            shown = ",".join(value) if isinstance(value, tuple) else value
+            changed.append(f"{name}={shown}")
+    return " ".join(changed) or "defaults"

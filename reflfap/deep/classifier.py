@@ -7,15 +7,7 @@ import numpy as np
 
 from reflfap import checks
 from reflfap.attacks import MarginFunction
-from reflfap.backend import (
-    Array,
-    HostArray,
-    Namespace,
-    asarray,
-    namespace,
-    on_host,
-    to_host,
-)
+from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, on_host, to_host
 from reflfap.deep import softmax
 from reflfap.deep.network import Chain, Pass, Weights
 from reflfap.errors import refuse
@@ -146,10 +138,9 @@ def from_released(
 
 def to_released(weights: Weights) -> dict[str, HostArray]:
     """The inverse of `from_released`, on the host."""
-    host = {name: to_host(values) for name, values in weights.items()}
     return {
-        name: np.ascontiguousarray(values.transpose(_RELEASED[values.ndim]))
-        for name, values in host.items()
+        name: np.ascontiguousarray(to_host(values).transpose(_RELEASED[values.ndim]))
+        for name, values in weights.items()
     }
 
 

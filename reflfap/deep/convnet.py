@@ -1,14 +1,6 @@
 """The paper's network for MNIST and Fashion-MNIST: five convolutions, two of them residual."""
 
-from reflfap.deep.network import (
-    Chain,
-    Convolution,
-    GlobalMean,
-    Linear,
-    Normalisation,
-    Relu,
-    Residual,
-)
+from reflfap.deep import network as nn
 
 RELEASED_WIDTH = 16
 
@@ -19,7 +11,7 @@ def convnet(
     channels: int = 1,
     classes: int = 10,
     width: int = 16,
-) -> Chain:
+) -> nn.Chain:
     """Images (N, channels, H, W) on [0, 1] to outputs (N, classes); made for 28 x 28, H, W >= 11.
 
     conv 3x3 stride 2, 16, ReLU; conv 3x3, 128, ReLU; x + ReLU(conv 3x3 pad 1, 128); conv 3x3, 256,
@@ -28,15 +20,15 @@ def convnet(
     `width`, 8 width and 16 width channels.
     """
     middle, last = 8 * width, 16 * width
-    return Chain(
+    return nn.Chain(
         (
-            Normalisation(mean, std),
-            *(Convolution("conv1", channels, width, stride=2), Relu()),
-            *(Convolution("conv2", width, middle), Relu()),
-            Residual(Chain((Convolution("conv3", middle, middle, padding=1), Relu()))),
-            *(Convolution("conv4", middle, last), Relu()),
-            Residual(Chain((Convolution("conv5", last, last, padding=1), Relu()))),
-            GlobalMean(),
-            Linear("linear", last, classes),
+            nn.Normalisation(mean, std),
+            *(nn.Convolution("conv1", channels, width, stride=2), nn.Relu()),
+            *(nn.Convolution("conv2", width, middle), nn.Relu()),
+            nn.Residual(nn.Chain((nn.Convolution("conv3", middle, middle, padding=1), nn.Relu()))),
+            *(nn.Convolution("conv4", middle, last), nn.Relu()),
+            nn.Residual(nn.Chain((nn.Convolution("conv5", last, last, padding=1), nn.Relu()))),
+            nn.GlobalMean(),
+            nn.Linear("linear", last, classes),
         )
     )

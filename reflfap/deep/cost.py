@@ -1,5 +1,7 @@
 """What an image costs in a network: multiplications, and the numbers that its layers hold."""
 
+import math
+from collections.abc import Generator
 from typing import NamedTuple
 
 from reflfap.deep.network import Chain, Convolution, GlobalMean, Layer, Linear, Residual
@@ -16,36 +18,28 @@ def layer_cost(network: Layer, shape: tuple[int, int, int]) -> Cost:
     """For images of a shape (C, H, W), by the definition of each layer: Winograd needs fewer
     multiplications, which is no concern of a count of the work.
     """
-    return _walk(network, shape)[0]
+    return Cost(*map(sum, zip(*_walk(network, shape), strict=True)))
 
 
-def _walk(layer: Layer, shape: tuple[int, int, int]) -> tuple[Cost, tuple[int, int, int]]:
-    """The cost of a layer, and the shape of its output."""
-    channels, height, width = shape
+def _walk(layer: Layer, shape: tuple[int, ...]) -> Generator[Cost, None, tuple[int, ...]]:
+    """The cost of each layer; gives the shape of the output."""
     if isinstance(layer, Chain):
-        done = Cost(0, 0)
         for one in layer.layers:
-            more, shape = _walk(one, shape)
-            done = Cost(*map(sum, zip(done, more, strict=True)))
-        return done, shape
+            shape = yield from _walk(one, shape)
+        return shape
     if isinstance(layer, Residual):
-        body, after = _walk(layer.body, shape)
-        past, _ = _walk(layer.shortcut, shape)
-        total = _numbers(after)
-        return Cost(body[0] + past[0], body[1] + past[1] + total), after
+        after = yield from _walk(layer.body, shape)
+        yield from _walk(layer.shortcut, shape)
+        yield Cost(0, math.prod(after))
+        return after
+    channels, *sides = shape
+    kernels = [spec.shape for spec in layer.arrays().values() if len(spec.shape) > 1]
     if isinstance(layer, Convolution):
-        height, width = (
-            (side + 2 * layer.padding - layer.size) // layer.stride + 1 for side in (height, width)
-        )
-        after = layer.outputs, height, width
-        return Cost(_numbers(after) * layer.inputs * layer.size**2, _numbers(after)), after
-    if isinstance(layer, Linear):
-        return Cost(layer.inputs * layer.outputs, layer.outputs), (layer.outputs, 1, 1)
-    if isinstance(layer, GlobalMean):
-        return Cost(0, channels), (channels, 1, 1)
-    return Cost(0, _numbers(shape)), shape
-
-
-def _numbers(shape: tuple[int, int, int]) -> int:
-    channels, height, width = shape
-    return channels * height * width
+        sides = [(s + 2 * layer.padding - layer.size) // layer.stride + 1 for s in sides]
+    if isinstance(layer, Linear | GlobalMean):
+        sides = [1, 1]
+    if isinstance(layer, Convolution | Linear):
+        channels = layer.outputs
+    after = (channels, *sides)  # to each pixel of which a kernel's numbers contribute once
+    yield Cost(math.prod(sides) * sum(map(math.prod, kernels)), math.prod(after))
+    return after

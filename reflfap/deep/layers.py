@@ -6,9 +6,7 @@ function keeps dtype and library. A gradient is named after what it belongs to, 
 dy is the gradient of the loss with respect to the output of the layer.
 """
 
-from collections.abc import Iterator
-
-from reflfap.backend import Array, namespace
+from reflfap.backend import Array, namespace, slices
 from reflfap.errors import refuse
 from reflfap.fast import winograd
 from reflfap.fast.worker_pool import Total
@@ -80,11 +78,11 @@ def tile_size(x: Array, w: Array, stride: int, padding: int) -> int | None:
 def plain_convolution(x: Array, w: Array, b: Array, stride: int, padding: int) -> Array:
     """`convolution` as written there: one product of columns (p q n, i j c) and w (i j c, k)."""
     xp, (r, _, _, K) = namespace(x, w, b), w.shape
-    wide = _padded(x, padding)
+    wide = winograd.padded(x, padding, _sides(x, padding))
     height, width = ((size - r) // stride + 1 for size in wide.shape[:2])
     y = xp.empty((height, width, x.shape[2], K), dtype=x.dtype)
     flat = w.reshape(-1, K)
-    for some in _pieces(x.shape[2], height * width * flat.shape[0]):
+    for some in slices(x.shape[2], max(1, COLUMNS // (height * width * len(flat)))):
         columns = _columns(wide[:, :, some], r, stride, (height, width))
         y[:, :, some] = (columns @ flat + b).reshape(height, width, -1, K)
     return y
@@ -96,54 +94,34 @@ def plain_convolution_backward(
     """`convolution_backward`, by the same columns: db = 1^T dY, dw = columns^T dY, and the columns'
     own gradient dY w^T is added to the pixels that they were copied from."""
     xp, (r, _, C, K) = namespace(x, w, dy), w.shape
-    wide = _padded(x, padding) if weights else x
-    dwide = xp.zeros((*(size + 2 * padding for size in x.shape[:2]), *x.shape[2:]), dtype=x.dtype)
+    sides = _sides(x, padding)
+    wide = winograd.padded(x, padding, sides) if weights else x
+    dwide = xp.zeros((*sides, *x.shape[2:]), dtype=x.dtype)
     (height, width), flat = dy.shape[:2], w.reshape(-1, K)
     dw, db = xp.zeros_like(flat), xp.zeros(K, dtype=x.dtype)
-    for some in _pieces(x.shape[2], height * width * flat.shape[0]):
+    for some in slices(x.shape[2], max(1, COLUMNS // (height * width * len(flat)))):
         dY = dy[:, :, some].reshape(-1, K)
         if weights:
             dw += _columns(wide[:, :, some], r, stride, (height, width)).T @ dY
             db += xp.sum(dY, axis=0)
         dcolumns = (dY @ flat.T).reshape(height, width, -1, r * r, C)
-        for at, (down, across) in enumerate(_shifts(r, stride, (height, width))):
+        for at, (down, across) in enumerate(winograd.patches(r, stride, (height, width))):
             dwide[down, across, some] += dcolumns[:, :, :, at]
     dx = dwide[padding : padding + x.shape[0], padding : padding + x.shape[1]]
     return xp.ascontiguousarray(dx), *((dw.reshape(w.shape), db) if weights else (None, None))
 
 
-def _padded(x: Array, padding: int) -> Array:
-    """x with a border of zeros."""
-    if not padding:
-        return x
-    xp, (height, width, *rest) = namespace(x), x.shape
-    wide = xp.zeros((height + 2 * padding, width + 2 * padding, *rest), dtype=x.dtype)
-    wide[padding:-padding, padding:-padding] = x
-    return wide
+def _sides(x: Array, padding: int) -> tuple[int, int]:
+    return x.shape[0] + 2 * padding, x.shape[1] + 2 * padding
 
 
 def _columns(wide: Array, r: int, stride: int, size: tuple[int, int]) -> Array:
     """All patches of r x r pixels, (p q n, i j c)."""
     xp, (_, _, n, C) = namespace(wide), wide.shape
     columns = xp.empty((*size, n, r * r, C), dtype=wide.dtype)
-    for at, (down, across) in enumerate(_shifts(r, stride, size)):
+    for at, (down, across) in enumerate(winograd.patches(r, stride, size)):
         columns[:, :, :, at] = wide[down, across]
     return columns.reshape(-1, r * r * C)
-
-
-def _shifts(r: int, stride: int, size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Where pixel (i, j) of all patches lies, in the order of (i, j)."""
-    height, width = ((count - 1) * stride + 1 for count in size)
-    for i in range(r):
-        for j in range(r):
-            yield slice(i, i + height, stride), slice(j, j + width, stride)
-
-
-def _pieces(samples: int, each: int) -> Iterator[slice]:
-    """Samples to work on at once, where one needs `each` numbers."""
-    step = max(1, COLUMNS // each)
-    for first in range(0, samples, step):
-        yield slice(first, min(first + step, samples))
 
 
 def relu(x: Array) -> Array:

@@ -1,8 +1,7 @@
 """Deep networks as compositions of named layers, their weights as named arrays.
 
 A layer connects the functions of `layers` with its weights, by the names of the released code:
-"conv1.weight", "layer1.0.bn1.running_mean". `forward` gives the output and a cache of what
-`backward` wants to see again; `backward` gives the gradients of the input and, by name, of weights.
+"conv1.weight", "layer1.0.bn1.running_mean".
 """
 
 import math
@@ -37,16 +36,11 @@ class Spec(NamedTuple):
 class Pass:
     """How a batch, or a part of one, goes through a network; by default in evaluation mode."""
 
-    training: bool = False
-    """batch normalisation takes the moments of the batch"""
-    keep: bool = True
-    """forward keeps caches, which backward needs; without, memory is that of a layer or two"""
-    weights: bool = True
-    """backward computes gradients of weights too"""
-    count: int = 0
-    """samples in all parts of the batch; 0: those of this part"""
-    total: Total = lambda values: values
-    """adds up over all parts of the batch"""
+    training: bool = False  # batch normalisation takes the moments of the batch
+    keep: bool = True  # forward keeps caches for backward; without, memory is of a layer or two
+    weights: bool = True  # backward computes gradients of weights too
+    count: int = 0  # samples in all parts of the batch; 0: those of this part
+    total: Total = lambda values: values  # adds up over all parts of the batch
     mask: Callable[[str, float, Array], Array] | None = None
     """dropout's mask by name of the layer, rate, and input (H, W, N, C); without, no dropout"""
     moments: Moments = field(default_factory=dict)
@@ -56,12 +50,17 @@ class Pass:
 class Layer:
     """A differentiable map between arrays."""
 
+    @property
+    def layers(self) -> tuple["Layer", ...]:
+        """Those it is made of."""
+        return ()
+
     def arrays(self) -> dict[str, Spec]:
         """Its weights by name."""
-        return {}
+        return {name: spec for layer in self.layers for name, spec in layer.arrays().items()}
 
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
-        """Output and cache."""
+        """Output, and a cache of what `backward` wants to see again."""
         raise NotImplementedError
 
     def backward(self, weights: Weights, cache: Any, dy: Array, how: Pass) -> Backward:
@@ -72,7 +71,8 @@ class Layer:
 
     def moved(self, weights: Weights, moments: Moments) -> Gradients:
         """Running statistics after a batch with these moments, by name."""
-        return {}
+        parts = [layer.moved(weights, moments) for layer in self.layers]
+        return {name: values for part in parts for name, values in part.items()}
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,6 @@ class Chain(Layer):
     """One layer after the other; empty, the identity."""
 
     layers: tuple[Layer, ...] = ()
-
-    def arrays(self) -> dict[str, Spec]:
-        return {name: spec for layer in self.layers for name, spec in layer.arrays().items()}
 
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         caches = []
@@ -98,10 +95,6 @@ class Chain(Layer):
             gradients |= found
         return dy, gradients
 
-    def moved(self, weights: Weights, moments: Moments) -> Gradients:
-        parts = [layer.moved(weights, moments) for layer in self.layers]
-        return {name: values for part in parts for name, values in part.items()}
-
 
 @dataclass(frozen=True)
 class Residual(Layer):
@@ -110,8 +103,9 @@ class Residual(Layer):
     body: Chain
     shortcut: Chain = Chain()
 
-    def arrays(self) -> dict[str, Spec]:
-        return self.body.arrays() | self.shortcut.arrays()
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.body, self.shortcut
 
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         y, inner = self.body.forward(weights, x, how)
@@ -122,9 +116,6 @@ class Residual(Layer):
         dx, inner = self.body.backward(weights, cache[0], dy, how)
         past, outer = self.shortcut.backward(weights, cache[1], dy, how)
         return dx + past, inner | outer
-
-    def moved(self, weights: Weights, moments: Moments) -> Gradients:
-        return self.body.moved(weights, moments) | self.shortcut.moved(weights, moments)
 
 
 @dataclass(frozen=True)
@@ -153,8 +144,7 @@ class Convolution(Layer):
     padding: int = 0
 
     def arrays(self) -> dict[str, Spec]:
-        w = (self.size, self.size, self.inputs, self.outputs)
-        return _weight_and_bias(self.name, w)
+        return _weight_and_bias(self.name, (self.size, self.size, self.inputs, self.outputs))
 
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         w, b = weights[f"{self.name}.weight"], weights[f"{self.name}.bias"]
@@ -175,13 +165,9 @@ class BatchNorm(Layer):
     momentum: float = 0.1
 
     def arrays(self) -> dict[str, Spec]:
-        one = (self.channels,)
-        return {
-            f"{self.name}.weight": Spec(one, start=1.0),
-            f"{self.name}.bias": Spec(one),
-            f"{self.name}.running_mean": Spec(one),
-            f"{self.name}.running_var": Spec(one, start=1.0),
-        }
+        starts = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+        specs = {name: Spec((self.channels,), start=start) for name, start in starts.items()}
+        return {f"{self.name}.{name}": spec for name, spec in specs.items()}
 
     def forward(self, weights: Weights, x: Array, how: Pass) -> tuple[Array, Any]:
         scale, shift = weights[f"{self.name}.weight"], weights[f"{self.name}.bias"]

@@ -8,9 +8,9 @@ def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
 
     In log space: no outputs z (N, K) overflow. Labels y (N,) are whole numbers below K.
     """
-    hit = one_hot(y, z)
+    xp, hit = namespace(z), one_hot(y, z)
     logs = z - log_sum_exp(z)[:, None]
-    return -_sum(logs * hit), namespace(z).exp(logs) - hit
+    return -xp.sum(logs * hit, axis=1), xp.exp(logs) - hit
 
 
 def targeted_margin(z: Array, target: Array) -> tuple[Array, Array]:
@@ -21,11 +21,11 @@ def targeted_margin(z: Array, target: Array) -> tuple[Array, Array]:
     climbs q descends the cross-entropy in the same direction, and where the softmax is saturated
     and 1 - p_t underflows, q is still exact.
     """
-    xp = namespace(z)
-    hit = one_hot(target, z)
+    xp, hit = namespace(z), one_hot(target, z)
     others = xp.where(hit > 0, -xp.inf, z)
     rest = log_sum_exp(others)
-    return _sum(xp.where(hit > 0, z, 0)) - rest, hit - xp.exp(others - rest[:, None])
+    own = xp.sum(xp.where(hit > 0, z, 0), axis=1)
+    return own - rest, hit - xp.exp(others - rest[:, None])
 
 
 def one_hot(y: Array, like: Array) -> Array:
@@ -39,7 +39,3 @@ def log_sum_exp(z: Array) -> Array:
     xp = namespace(z)
     top = xp.max(z, axis=1)
     return top + xp.log(xp.sum(xp.exp(z - top[:, None]), axis=1))
-
-
-def _sum(x: Array) -> Array:
-    return namespace(x).sum(x, axis=1)

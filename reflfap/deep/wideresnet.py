@@ -1,20 +1,7 @@
 """The paper's network for CIFAR-10: WideResNet-DEPTH-WIDTH (Zagoruyko and Komodakis, 2016)."""
 
-from collections.abc import Iterator
-
 from reflfap import checks
-from reflfap.deep.network import (
-    BatchNorm,
-    Chain,
-    Convolution,
-    Dropout,
-    GlobalMean,
-    Layer,
-    Linear,
-    Normalisation,
-    Relu,
-    Residual,
-)
+from reflfap.deep import network as nn
 
 DROPOUT = 0.3
 
@@ -26,7 +13,7 @@ def wideresnet(
     std: tuple[float, ...],
     channels: int = 3,
     classes: int = 10,
-) -> Chain:
+) -> nn.Chain:
     """Images (N, channels, H, W) on [0, 1] to outputs (N, classes); made for 32 x 32.
 
     conv 3x3, 16; three groups of n = (depth - 4)/6 blocks with 16, 32, 64 times `width` channels,
@@ -37,32 +24,33 @@ def wideresnet(
     """
     blocks = (checks.resnet_depth(depth) - 4) // 6
     checks.whole_number("width", width, least=1)
-    parts: list[Layer] = [Normalisation(mean, std), Convolution("conv1", channels, 16, padding=1)]
+    parts: list[nn.Layer] = [
+        nn.Normalisation(mean, std),
+        nn.Convolution("conv1", channels, 16, padding=1),
+    ]
     inputs = 16
     for group, (outputs, stride) in enumerate(((16, 1), (32, 2), (64, 2)), 1):
-        parts += _group(f"layer{group}", blocks, inputs, outputs * width, stride)
-        inputs = outputs * width
+        for number in range(blocks):
+            name = f"layer{group}.{number}"
+            parts.append(_block(name, inputs, outputs * width, 1 if number else stride))
+            inputs = outputs * width
     # the last normalisation's running statistics are nearly the last batch's, as released
-    parts += [BatchNorm("bn1", inputs, momentum=0.9), Relu(), GlobalMean()]
-    return Chain((*parts, Linear("linear", inputs, classes)))
+    parts += [nn.BatchNorm("bn1", inputs, momentum=0.9), nn.Relu(), nn.GlobalMean()]
+    return nn.Chain((*parts, nn.Linear("linear", inputs, classes)))
 
 
-def _group(name: str, blocks: int, inputs: int, outputs: int, stride: int) -> Iterator[Layer]:
-    yield _block(f"{name}.0", inputs, outputs, stride)
-    for number in range(1, blocks):
-        yield _block(f"{name}.{number}", outputs, outputs, 1)
-
-
-def _block(name: str, inputs: int, outputs: int, stride: int) -> Layer:
-    body = Chain(
+def _block(name: str, inputs: int, outputs: int, stride: int) -> nn.Layer:
+    body = nn.Chain(
         (
-            *(BatchNorm(f"{name}.bn1", inputs), Relu()),
-            Convolution(f"{name}.conv1", inputs, outputs, padding=1),
-            Dropout(f"{name}.dropout", DROPOUT),
-            *(BatchNorm(f"{name}.bn2", outputs), Relu()),
-            Convolution(f"{name}.conv2", outputs, outputs, stride=stride, padding=1),
+            *(nn.BatchNorm(f"{name}.bn1", inputs), nn.Relu()),
+            nn.Convolution(f"{name}.conv1", inputs, outputs, padding=1),
+            nn.Dropout(f"{name}.dropout", DROPOUT),
+            *(nn.BatchNorm(f"{name}.bn2", outputs), nn.Relu()),
+            nn.Convolution(f"{name}.conv2", outputs, outputs, stride=stride, padding=1),
         )
     )
     if stride == 1 and inputs == outputs:
-        return Residual(body)
-    return Residual(body, Chain((Convolution(f"{name}.shortcut", inputs, outputs, 1, stride),)))
+        return nn.Residual(body)
+    return nn.Residual(
+        body, nn.Chain((nn.Convolution(f"{name}.shortcut", inputs, outputs, 1, stride),))
+    )

@@ -6,7 +6,6 @@ adversarial network the perturbed noise; neither sees a natural sample or a natu
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -14,32 +13,19 @@ from typing import Any, Literal
 import numpy as np
 
 from data_loaders import artificial as data
-from reflfap import checks
-from reflfap.backend import HostArray, Namespace, asarray, to_host
+from reflfap.backend import Namespace, asarray, to_host
+from reflfap.experiments import three_networks
 from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
 from reflfap.experiments.experiment import (
     Computed,
-    Dataset,
     DeviceOptions,
     Experiment,
     Inputs,
     RunOptions,
     Table,
 )
-from reflfap.experiments.plane import MOST_SAMPLES, project
-from reflfap.experiments.three_networks import (
-    WHOLE,
-    Cell,
-    KnownParts,
-    Labelled,
-    accuracies,
-    labelled,
-    own_metrics,
-    sweep_datasets,
-    train,
-    train_and_attack,
-    whole_datasets,
-)
+from reflfap.experiments.plane import MOST_SAMPLES, plane_datasets
+from reflfap.experiments.three_networks import NOTHING, WHOLE, Cell, KnownParts, Labelled
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
@@ -61,9 +47,8 @@ class ArtificialConfig(CellConfig):
     """natural data and noise: uniform on [-1, 1]^d, or standard Gaussian"""
 
     def __post_init__(self) -> None:
-        self.settle("dim", checks.whole_number("dim", self.dim, 1))
+        self.settle_whole(dim=1)
         self._limit("dim")
-        checks.choice("data", self.data, data.DISTRIBUTIONS)
         super().__post_init__()
 
     @property
@@ -97,19 +82,19 @@ def cell(
     config: ArtificialConfig,
     xp: Namespace = np,
     monitor: Monitor = SILENT,
-    initial: Mapping[str, HostArray] | None = None,
-    known: KnownParts | None = None,
+    known: KnownParts = NOTHING,
 ) -> Cell:
     """Compute one cell on the device of `xp`; accuracies acc_* are those on the natural samples.
 
-    `initial`, `known` and memory: see `train_and_attack`. Natural samples and noise together are
+    `known` and memory: see `train_and_attack`. Natural samples and noise together are
     (N + N_adv) d.
     """
     domain, samples = data.DISTRIBUTIONS[config.data], natural(config)
     limits = (domain.low, domain.high)
-    source = noise(config)
-    learned = train_and_attack(config, samples, source, limits, xp, monitor, initial, known)
-    metrics = {**accuracies(learned, samples), **own_metrics(learned)}
+    learned = three_networks.train_and_attack(
+        config, samples, noise(config), limits, xp, monitor, known
+    )
+    metrics = {**three_networks.accuracies(learned, samples), **three_networks.own_metrics(learned)}
     metrics["acc_predicted"] = predicted(config)
     return learned.cell(metrics)
 
@@ -129,7 +114,7 @@ def shared_network(
     """The standard or the noise network of a cell alone, on the host, as `KnownParts` takes it."""
     samples = natural(config) if name == "standard" else noise(config)
     x, y = (asarray(part, xp) for part in samples)
-    return train(config, name, x, y, monitor).moved(to_host)
+    return three_networks.train(config, name, x, y, monitor).moved(to_host)
 
 
 def predicted(config: ArtificialConfig) -> float:
@@ -150,36 +135,26 @@ def _draw(config: ArtificialConfig, name: str, n: int) -> Labelled:
 
 def compute(config: ArtificialConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     """A cell with all it has."""
-    done = cell(config, inputs.xp, monitor)
-    datasets = whole_datasets(done) | _plane(config, done)
+    found = three_networks.whole_run(_with_plane(config, inputs, monitor))
     if _saves_data(inputs.options):
-        datasets |= labelled("natural", natural(config)) | labelled("noise", noise(config))
-    return Computed(done.metrics, datasets)
-
-
-def _compute_in_sweep(
-    config: ArtificialConfig, inputs: Inputs, monitor: Monitor, known: KnownParts
-) -> tuple[Cell, Computed]:
-    done = cell(config, inputs.xp, monitor, known=known)
-    return done, Computed(done.metrics, sweep_datasets(done) | _plane(config, done))
+        data = three_networks.labelled("natural", natural(config)) | three_networks.labelled(
+            "noise", noise(config)
+        )
+        return found._replace(datasets={**found.datasets, **data})
+    return found
 
 
 def _saves_data(options: RunOptions) -> bool:
     return isinstance(options, ArtificialOptions) and options.save_data
 
 
-def _plane(config: ArtificialConfig, cell: Cell) -> dict[str, Dataset]:
-    """The plane of its decision map."""
+def _with_plane(
+    config: ArtificialConfig, inputs: Inputs, monitor: Monitor, known: KnownParts = NOTHING
+) -> Cell:
+    """A cell, and the plane of its decision map."""
+    done = cell(config, inputs.xp, monitor, known)
     some = replace(config, n=min(config.n, 4 * MOST_SAMPLES))  # holds enough of each label
-    plane = project(cell.weights, natural(some))
-    datasets = {
-        f"plane/{name}": Dataset(W, "hidden unit, axis", "1 / data units")
-        for name, W in plane.weights.items()
-    }
-    datasets["plane/samples"] = Dataset(plane.samples, "sample, axis", "data units")
-    datasets["plane/labels"] = Dataset(plane.labels, "sample", "label +1 or -1")
-    datasets["plane/directions"] = Dataset(plane.directions, "v or u, axis", "none")
-    return datasets
+    return done._replace(more=plane_datasets(done.weights, natural(some)))
 
 
 # the grid of (E1): along d the L2 radius grows in step, as released
@@ -235,6 +210,6 @@ EXPERIMENT = Experiment(
     sharing=Sharing(
         shared,
         lambda config, name, inputs, monitor: shared_network(config, name, inputs.xp, monitor),
-        _compute_in_sweep,
+        _with_plane,
     ),
 )

@@ -66,15 +66,9 @@ def cosines(a: HostArray, b: HostArray) -> HostArray:
     return np.where(there, product / np.where(there, norms, 1), 0)
 
 
-class Directions(NamedTuple):
-    """The span of training images: an orthonormal basis, principal directions first."""
-
-    vectors: HostArray  # (d, r)
-    energy: HostArray  # (r,): mean square of the images along each
-
-
-def directions(x: HostArray, chunk: int = 1000) -> Directions:
-    """The principal directions of images x (N, d), bytes or floats, not centred.
+def directions(x: HostArray, chunk: int = 1000) -> tuple[HostArray, HostArray]:
+    """The principal directions (d, r) of images x (N, d), bytes or floats, not centred, and the
+    mean square (r,) of the images along each; an orthonormal basis, largest first.
 
     A direction counts to the span if the images' energy along it is above the rounding of the sum:
     d eps times the largest. Cost: N d^2 + d^3; memory: d^2 a few times.
@@ -86,7 +80,7 @@ def directions(x: HostArray, chunk: int = 1000) -> Directions:
         second += some.T @ some
     energy, vectors = np.linalg.eigh(second / len(x))
     kept = energy > d * np.finfo(np.float64).eps * energy[-1]
-    return Directions(vectors[:, kept][:, ::-1], energy[kept][::-1])
+    return vectors[:, kept][:, ::-1], energy[kept][::-1]
 
 
 def energy_share(second: HostArray, vectors: HostArray) -> float:
@@ -103,13 +97,12 @@ def energy_share(second: HostArray, vectors: HostArray) -> float:
 def spans(eta: Moments, images: HostArray) -> dict[str, float]:
     """Where perturbations lie: shares in the span of all training images (n, d), and of their FEW
     principal directions; the ranks over d, which random directions would have; and the images'."""
-    found = directions(images)
-    d, rank = len(found.vectors), found.vectors.shape[1]
-    few = found.vectors[:, :FEW]
+    vectors, energy = directions(images)
+    (d, rank), few = vectors.shape, vectors[:, :FEW]
     return {
-        "span": energy_share(eta.second, found.vectors),
+        "span": energy_share(eta.second, vectors),
         "span_random": rank / d,
         "span_few": energy_share(eta.second, few),
         "span_few_random": few.shape[1] / d,
-        "span_few_images": float(found.energy[:FEW].sum() / found.energy.sum()),
+        "span_few_images": float(energy[:FEW].sum() / energy.sum()),
     }

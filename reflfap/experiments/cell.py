@@ -9,7 +9,7 @@ import numpy as np
 
 from reflfap import attacks, checks
 from reflfap.errors import refuse
-from reflfap.experiments.experiment import Computed, Config, Estimate, Inputs
+from reflfap.experiments.experiment import Config, Estimate, Inputs
 from reflfap.monitor import Monitor
 from reflfap.norms import Norm
 from reflfap.training.result import Trained
@@ -36,21 +36,24 @@ CG_PRODUCTS = 60
 PASSES = 400
 """Cost of one entry of Z or x in a step of an attack, which is bound by memory, in operations."""
 
-_CHOICES = {
-    "norm": VARIANTS,
-    "loss": ("exponential", "logistic"),
-    "trainer": ("flow", "gd", "kkt"),
-    "dtype": ("float32", "float64"),
-}
-
 
 class AttackConfig(Config):
-    """What the options of an attack have in common; by now none is left open."""
+    """What the options of an attack have in common."""
 
     norm: str
     epsilon: float | None
     variant: str | None
     attack_steps: int | None
+
+    def resolve_steps(self, usual: int, each: str, remedy: str) -> None:
+        """Fill in and check variant and steps; l0 takes one step a pixel, and no other number."""
+        self.fill_in("variant", VARIANTS[self.norm][0])
+        checks.choice("variant", str(self.variant), VARIANTS[self.norm])
+        steps = self.pixels if self.norm == "l0" else usual
+        self.fill_in("attack_steps", steps)
+        self.settle_whole(attack_steps=0)
+        if self.norm == "l0" and self.attack_steps != steps:
+            refuse("attack_steps", f"{steps}, one {each}", self.attack_steps, remedy)
 
     @property
     def size(self) -> float:
@@ -111,29 +114,16 @@ class CellConfig(AttackConfig):
 
     def __post_init__(self) -> None:
         self.settle("hidden", checks.hidden_units(self.hidden))
-        for name, least in (("n", 1), ("n_adv", 1), ("epochs", 1), ("seed", 0)):
-            self.settle(name, checks.whole_number(name, getattr(self, name), least))
+        self.settle_whole(n=1, n_adv=1, epochs=1, seed=0)
         for name in ("hidden", "n", "n_adv"):
             self._limit(name)
-        for name, choices in _CHOICES.items():
-            checks.choice(name, getattr(self, name), choices)
+        self.check_words()
         self.settle("slope", checks.leaky_slope(self.slope))
-        self._resolve_attack()
-
-    def _resolve_attack(self) -> None:
-        """Replace None by the default it stands for, so that equal runs have equal ids."""
         self.fill_in("epsilon", self._released[self.norm])
         top, closed = (1.0, "(]") if self.norm == "l0" else (math.inf, "[)")
         epsilon = checks.real_number("epsilon", self.epsilon, 0.0, top, closed)
         self.settle("epsilon", epsilon + 0.0)  # -0.0 equals 0.0 and must have its id
-        self.fill_in("variant", VARIANTS[self.norm][0])
-        checks.choice("variant", str(self.variant), VARIANTS[self.norm])
-        steps = RELEASED_STEPS if self.norm != "l0" else self.pixels
-        self.fill_in("attack_steps", steps)
-        self.settle("attack_steps", checks.whole_number("attack_steps", self.attack_steps, 0))
-        if self.norm == "l0" and self.attack_steps != steps:
-            got, remedy = self.attack_steps, "leave it out and choose --epsilon"
-            refuse("attack_steps", f"{steps}, one step a pixel", got, remedy)
+        self.resolve_steps(RELEASED_STEPS, "step a pixel", "leave it out and choose --epsilon")
 
     def _limit(self, name: str) -> None:
         if (length := getattr(self, name)) > LONGEST:
@@ -169,8 +159,8 @@ class Sharing(NamedTuple):
     """(config, network) -> the config that stands for all cells with this network in common"""
     train: Callable[[Any, str, Inputs, Monitor], Trained]
     """(config, network, inputs, monitor) -> that network, on the host"""
-    compute: Callable[[Any, Inputs, Monitor, Any], tuple[Any, Computed]]
-    """(config, inputs, monitor, three_networks.KnownParts) -> the cell, and what is kept of it"""
+    cell: Callable[[Any, Inputs, Monitor, Any], Any]
+    """(config, inputs, monitor, three_networks.KnownParts) -> its three_networks.Cell"""
 
 
 def training_flops(config: CellConfig, n: int) -> float:

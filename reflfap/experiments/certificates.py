@@ -6,6 +6,7 @@ of the perturbed noise compared with the sum of effects (L1) to (L3). Every numb
 residual, so that one sees by how much a statement holds or fails.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,8 +17,8 @@ from reflfap.attacks import L2
 from reflfap.backend import HostArray
 from reflfap.errors import NoKKTPointError
 from reflfap.experiments.experiment import Computed, Config, Estimate, Experiment, Inputs
-from reflfap.losses import LOSSES, Loss
-from reflfap.monitor import SILENT, Monitor
+from reflfap.losses import LOSSES
+from reflfap.monitor import Monitor
 from reflfap.rng import stream
 from reflfap.theory import boundary, kkt, learning, perturbations
 from reflfap.theory.orthogonality import orthogonality
@@ -41,8 +42,7 @@ class CertificatesConfig(Config):
 
     def __post_init__(self) -> None:
         self.settle("hidden", checks.hidden_units(self.hidden))
-        for name, least in (("starts", 1), ("seed", 0)):
-            self.settle(name, checks.whole_number(name, getattr(self, name), least))
+        self.settle_whole(starts=1, seed=0)
         self.settle("time", checks.real_number("time", self.time, 0, 1e100, "(]"))
 
 
@@ -77,22 +77,6 @@ class Case(NamedTuple):
     slope: float
 
 
-def certificates(config: CertificatesConfig, monitor: Monitor = SILENT) -> dict[str, float]:
-    """(E4): numbers by name, "REGIME/TAG what". Less than a minute, less than 100 MB."""
-    found: dict[str, float] = {}
-    monitor.begin("certificates", len(REGIMES), "regime")
-    for name, regime in REGIMES.items():
-        case = draw(regime, config.seed)
-        parts = {
-            "T1 margin": orthogonality(case.x, case.slope).margin,
-            **_limit(case, config),
-        }
-        found |= {f"{name}/{what}": value for what, value in parts.items()}
-        monitor.advance()
-    monitor.end()
-    return found
-
-
 def draw(regime: Regime, seed: int) -> Case:
     """Samples and labels, half of each sign, of a regime by seed, float64 on the host."""
     rng = stream(seed, "certificates")
@@ -112,22 +96,15 @@ def _limit(case: Case, config: CertificatesConfig) -> dict[str, float]:
     except NoKKTPointError:
         return {"T2 aligned point exists": 0.0}
     b = boundary.normal(case.x, case.y, point.lam)
+    low, high = kkt.multiplier_bounds(case.x, case.slope)
     return {
         "T2 aligned point exists": 1.0,
         "T2 residual": point.residual,
-        **_bounds(case.x, case.slope, point.lam),
+        "T3 above lower bound": float(point.lam.min() / low),  # factors, above one inside
+        "T3 below upper bound": float(high / point.lam.max()),
         "T4 same sign": boundary.sign_agreement(point.net, b, case.z),
         **_approach(case, config, point, b),
-        **_learning(case, config, point, b),
-    }
-
-
-def _bounds(x: HostArray, slope: float, lam: HostArray) -> dict[str, float]:
-    """How far the multipliers stay from their bounds (T3): factors, above one inside."""
-    low, high = kkt.multiplier_bounds(x, slope)
-    return {
-        "T3 above lower bound": float(lam.min() / low),
-        "T3 below upper bound": float(high / lam.max()),
+        **_learning(case, config, b),
     }
 
 
@@ -135,45 +112,26 @@ def _approach(
     case: Case, config: CertificatesConfig, point: kkt.KKT, b: HostArray
 ) -> dict[str, float]:
     """Gradient flow from several starts, with both losses: the worst of each figure."""
-    rows = [
-        _approached(case, config, point, b, loss, start)
-        for loss in LOSSES.values()
-        for start in range(config.starts)
-    ]
+    aligned, distances, residuals, agreement = [], [], [], []
+    for loss, start in itertools.product(LOSSES.values(), range(config.starts)):
+        rng = stream(config.seed, f"certificates/W{start}")
+        W = SMALL * onehidden.initial_weights(config.hidden, case.x.shape[1], rng)
+        net = onehidden.network(W, case.slope)
+        net = flow(net, case.x, case.y, loss, time=config.time, tolerance=0.03).net
+        aligned.append(float(np.mean((net.W @ case.x.T) * net.a[:, None] * case.y > 0)))
+        one, other = (part / np.linalg.norm(part) for part in (net.W, point.net.W))
+        distances.append(float(np.linalg.norm(one - other)))
+        residuals.append(kkt.recover_multipliers(net, case.x, case.y).residual)
+        agreement.append(boundary.sign_agreement(net, b, case.z))
     return {
-        "T2 pairs aligned by flow": min(row[0] for row in rows),
-        "T2 distance of flow": max(row[1] for row in rows),
-        "T2 residual of recovered multipliers": max(row[2] for row in rows),
-        "T4 same sign by flow": min(row[3] for row in rows),
+        "T2 pairs aligned by flow": min(aligned),
+        "T2 distance of flow": max(distances),
+        "T2 residual of recovered multipliers": max(residuals),
+        "T4 same sign by flow": min(agreement),
     }
 
 
-def _approached(
-    case: Case,
-    config: CertificatesConfig,
-    point: kkt.KKT,
-    b: HostArray,
-    loss: Loss,
-    start: int,
-) -> tuple[float, float, float, float]:
-    rng = stream(config.seed, f"certificates/W{start}")
-    W = SMALL * onehidden.initial_weights(config.hidden, case.x.shape[1], rng)
-    net = onehidden.network(W, case.slope)
-    net = flow(net, case.x, case.y, loss, time=config.time, tolerance=0.03).net
-    sides = (net.W @ case.x.T) * net.a[:, None] * case.y
-    directions = [part / np.linalg.norm(part) for part in (net.W, point.net.W)]
-    recovered = kkt.recover_multipliers(net, case.x, case.y)
-    return (
-        float(np.mean(sides > 0)),
-        float(np.linalg.norm(directions[0] - directions[1])),
-        recovered.residual,
-        boundary.sign_agreement(net, b, case.z),
-    )
-
-
-def _learning(
-    case: Case, config: CertificatesConfig, point: kkt.KKT, b: HostArray
-) -> dict[str, float]:
+def _learning(case: Case, config: CertificatesConfig, b: HostArray) -> dict[str, float]:
     """Noise perturbed against the boundary (P1), and what is learned from it, (L1) to (L3)."""
     length = float(np.linalg.norm(case.x, axis=1).mean())
     v = perturbations.direction(L2(EPSILON * length / np.sqrt(len(case.x))), b)
@@ -205,8 +163,16 @@ def _learning(
 
 
 def compute(config: CertificatesConfig, inputs: Inputs, monitor: Monitor) -> Computed:
-    """On the host, in float64."""
-    return Computed(certificates(config, monitor), {}, {"dtype": "float64"})
+    """Numbers by name, "REGIME/TAG what", on the host, in float64; in less than a minute."""
+    found: dict[str, float] = {}
+    monitor.begin("certificates", len(REGIMES), "regime")
+    for name, regime in REGIMES.items():
+        case = draw(regime, config.seed)
+        found[f"{name}/T1 margin"] = orthogonality(case.x, case.slope).margin
+        found |= {f"{name}/{what}": value for what, value in _limit(case, config).items()}
+        monitor.advance()
+    monitor.end()
+    return Computed(found, {}, {"dtype": "float64"})
 
 
 EXPERIMENT = Experiment(

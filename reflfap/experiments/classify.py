@@ -3,24 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from data_loaders.registry import DATA_SETS
-from reflfap import checks
-from reflfap.backend import HostArray, Namespace
+from reflfap.backend import HostArray
 from reflfap.deep.classifier import Images, from_released, released_shape
-from reflfap.experiments.deep_cost import training_cost
-from reflfap.experiments.deep_training import (
-    Classified,
-    DeepConfig,
-    Preset,
-    both_splits,
-    checked,
-    deep_network,
-    fit,
-    network_datasets,
-)
+from reflfap.experiments import deep_training
+from reflfap.experiments.deep_training import Classified, DeepConfig, Preset
 from reflfap.experiments.experiment import (
+    ON_HOST,
     Computed,
     Estimate,
     Experiment,
@@ -85,9 +74,7 @@ class ClassifyConfig(DeepConfig):
     """precision of the arrays"""
 
     def __post_init__(self) -> None:
-        checks.choice("dataset", self.dataset, DATA_SETS)
-        checks.choice("preset", self.preset, PRESETS)
-        checks.choice("dtype", self.dtype, ("float32", "float64"))
+        self.check_words()
         self.resolve(PRESETS[self.preset][self.dataset])
 
 
@@ -95,26 +82,20 @@ def train_classifier(
     config: ClassifyConfig,
     images: Images,
     test: Images,
-    xp: Namespace = np,
+    inputs: Inputs = ON_HOST,
     monitor: Monitor = SILENT,
-    workers: int = 1,
 ) -> Classified:
-    """Train on the images of a data set, or a subset of them, and test after each epoch.
-
-    Peak memory: the images as bytes, the activations of a batch (ConvNet, batch 128: 0.2 GB;
-    WideResNet-28-10: 70 MB an image), the weights three times and once more a worker.
-    """
-    images, test = (checked(config.dataset, part) for part in (images, test))
+    """Train on the images of a data set, or a subset of them, and test after each epoch."""
     if config.subset and config.subset < len(images.y):
         some = stream(config.seed, "natural/order").permutation(len(images.y))[: config.subset]
         images = Images(images.x[some], images.y[some])
-    return fit(config, "standard", images, test, xp, monitor, workers)
+    return deep_training.fit(config, "standard", images, test, inputs, monitor)
 
 
 def classifier_weights(result: Stored, dtype: str = "") -> dict[str, HostArray]:
     """The weights of a classifier's result, in the layout of `deep`; as `dtype`, else its own."""
     config = result.config_of(ClassifyConfig)
-    network = deep_network(config)
+    network = deep_training.deep_network(config)
     arrays = {
         name: result.array(f"networks/standard/{name}", released_shape(spec.shape))
         for name, spec in network.arrays().items()
@@ -124,16 +105,18 @@ def classifier_weights(result: Stored, dtype: str = "") -> dict[str, HostArray]:
 
 def compute(config: ClassifyConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     """Weights, curves and accuracies of a clean classifier."""
-    train, test, digests = both_splits(inputs, config.dataset)
-    found = train_classifier(config, train, test, inputs.xp, monitor, inputs.workers)
+    train, test, digests = deep_training.both_splits(inputs, config.dataset)
+    found = train_classifier(config, train, test, inputs, monitor)
     about: dict[str, str | int] = {"data_sha256": digests, "workers": inputs.workers}
-    return Computed(found.metrics, network_datasets("standard", found), about)
+    return Computed(found.metrics, deep_training.network_datasets("standard", found), about)
 
 
 def cost(config: ClassifyConfig) -> Estimate:
     """Training on all images, or a subset, which memory holds as bytes."""
     images = DATA_SETS[config.dataset].sizes[0]
-    return training_cost(config, min(config.subset or images, images), holds_images=True)
+    return deep_training.training_cost(
+        config, min(config.subset or images, images), holds_images=True
+    )
 
 
 EXPERIMENT = Experiment(

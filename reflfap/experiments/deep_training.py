@@ -1,4 +1,7 @@
-"""Training a deep network on an image set, (E2): options, networks, and what is stored of one."""
+"""Training a deep network on an image set, (E2): options, networks, and what is stored of one.
+
+Time, memory and disk of the stages before they run are good to a factor of two or so.
+"""
 
 import math
 from typing import Literal, NamedTuple
@@ -7,19 +10,19 @@ import numpy as np
 
 from data_loaders.registry import DATA_SETS
 from reflfap import checks
-from reflfap.backend import HostArray, Namespace, asarray, to_host
+from reflfap.backend import HostArray, asarray, to_host
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images, to_released
 from reflfap.deep.convnet import convnet
+from reflfap.deep.cost import Cost, layer_cost
 from reflfap.deep.network import Chain, initial_arrays
 from reflfap.deep.wideresnet import wideresnet
 from reflfap.errors import refuse
-from reflfap.experiments.experiment import Config, Dataset, Inputs
+from reflfap.experiments.experiment import ON_HOST, Config, Dataset, Estimate, Inputs
+from reflfap.machine import blas_threads
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.training.minibatch import Curves, Sgd, train_by_batches
-
-NETWORKS = ("convnet", "wideresnet")
 
 RELEASED_WIDTH = 16
 """Channels of the first layer of the released ConvNet."""
@@ -39,6 +42,14 @@ AXES = {
     4: "output channel, input channel, row, column",
 }
 """Of weights in the released layout, by the number of their axes."""
+
+
+WINOGRAD = 0.2
+"""Operations done for one that the definition of a layer counts: Winograd's algorithm saves the
+rest. This and the next fitted to steps of ConvNet and WideResNet-16-1 (benchmarks/deep.py)."""
+
+PASSES = 310
+"""Cost of one number between layers, which is bound by memory, in operations."""
 
 
 class Preset(NamedTuple):
@@ -71,10 +82,8 @@ class DeepConfig(Config):
         self.fill_in("epochs", chosen.epochs)
         self.fill_in("rate", chosen.rate)
         self.fill_in("augment", chosen.augment)
-        checks.choice("network", str(self.network), NETWORKS)
         self._resolve_shape(chosen)
-        for name, least in (("epochs", 1), ("subset", 0), ("batch", 2), ("seed", 0)):
-            self.settle(name, checks.whole_number(name, getattr(self, name), least))
+        self.settle_whole(epochs=1, subset=0, batch=2, seed=0)
         self.settle("rate", checks.real_number("rate", self.rate, 0, math.inf, "()"))
 
     def _resolve_shape(self, chosen: Preset) -> None:
@@ -85,20 +94,15 @@ class DeepConfig(Config):
                 remedy = "leave it out, or use --network wideresnet"
                 refuse("depth", "none for a convnet", self.depth, remedy)
             self.fill_in("width", 0 if wide else chosen.width)
-            width = checks.whole_number("width", self.width, 0)
+            self.settle_whole(width=0)
             self.settle("depth", 0)
-            self.settle("width", 0 if width == RELEASED_WIDTH else width)
+            if self.width == RELEASED_WIDTH:
+                self.settle("width", 0)
             return
         self.fill_in("depth", (chosen.depth if wide else 0) or 10)
         self.fill_in("width", (chosen.width if wide else 0) or 1)
         self.settle("depth", checks.resnet_depth(self.depth))
-        self.settle("width", checks.whole_number("width", self.width, 1))
-
-    @property
-    def sgd(self) -> Sgd:
-        """How its batches are learned."""
-        rate, batch = checks.filled_in("rate", self.rate), checks.filled_in("batch", self.batch)
-        return Sgd(rate, batch, augment=bool(self.augment))
+        self.settle_whole(width=1)
 
 
 class Classified(NamedTuple):
@@ -130,37 +134,41 @@ def fit(
     name: str,
     images: Images,
     test: Images,
-    xp: Namespace = np,
+    inputs: Inputs = ON_HOST,
     monitor: Monitor = SILENT,
-    workers: int = 1,
 ) -> Classified:
-    """The network called `name`, trained on checked images as the config says."""
+    """The network called `name`, trained on images as the config says, and tested on others.
+
+    Its metrics are of the last epoch, and the best test accuracy of all. Peak memory: the images,
+    of which a batch at a time is read where they are mapped, the activations of a batch (ConvNet,
+    batch 128: 0.2 GB; WideResNet-28-10: 70 MB an image), the weights three times and once more a
+    worker.
+    """
     made = deep_network(config)
+    images, test = (checked(config.dataset, one) for one in (images, test))
     initial = initial_arrays(made, stream(config.seed, f"{name}/weights"), config.dtype)
+    rate, batch = checks.filled_in("rate", config.rate), checks.filled_in("batch", config.batch)
     learnt = train_by_batches(
         made,
-        {name: asarray(values, xp) for name, values in initial.items()},
+        {name: asarray(values, inputs.xp) for name, values in initial.items()},
         images,
         test,
-        config.sgd,
+        Sgd(rate, batch, augment=bool(config.augment)),
         epochs=checks.filled_in("epochs", config.epochs),
         seed=config.seed,
-        workers=workers,
+        workers=inputs.workers,
         monitor=monitor,
         stage=name,
     )
-    weights = {name: to_host(values) for name, values in learnt.weights.items()}
-    return Classified(_metrics(name, learnt.curves), weights, learnt.curves)
-
-
-def _metrics(name: str, curves: Curves) -> dict[str, float]:
-    """The last epoch, and the best test accuracy of all."""
-    return {
+    curves = learnt.curves
+    metrics = {
         f"loss_{name}": float(curves.loss[-1]),
         f"acc_{name}_own": float(curves.accuracy[-1]),
         f"acc_{name}_test": float(curves.accuracy_test[-1]),
         f"acc_{name}_test_best": float(curves.accuracy_test.max()),
     }
+    weights = {name: to_host(values) for name, values in learnt.weights.items()}
+    return Classified(metrics, weights, curves)
 
 
 def network_datasets(network: str, found: Classified) -> dict[str, Dataset]:
@@ -185,3 +193,37 @@ def both_splits(inputs: Inputs, dataset: str) -> tuple[Images, Images, str]:
     """Training and test images of a data set, and the digests of the files they come from."""
     (train, one), (test, other) = (split_of(inputs, dataset, split) for split in ("train", "test"))
     return train, test, f"{one} {other}"
+
+
+def training_cost(config: DeepConfig, count: int, holds_images: bool) -> Estimate:
+    """Training on `count` images; memory holds those of the data set as bytes, or a batch alone."""
+    one, data = _cost(config), DATA_SETS[config.dataset]
+    step = count * _operations(one, 3) + data.sizes[1] * _operations(one, 1)
+    weights = 4.0 * sum(np.prod(spec.shape) for spec in deep_network(config).arrays().values())
+    memory = 4.0 * checks.filled_in("batch", config.batch) * one.numbers + 6 * weights
+    memory += _images(config.dataset) if holds_images else 0.0
+    return Estimate(checks.filled_in("epochs", config.epochs) * step, memory, weights)
+
+
+def attack_cost(config: DeepConfig, count: int, steps: int, chunk: int) -> Estimate:
+    """Perturbing `count` images against the network of `config`, `chunk` at a time in a thread; the
+    images they start from, and the set on disk twice."""
+    one, inputs = _cost(config), int(np.prod(DATA_SETS[config.dataset].shape))
+    disk = 4.0 * count * inputs
+    memory = 4.0 * chunk * blas_threads() * one.numbers + _images(config.dataset) + 16.0 * inputs**2
+    return Estimate((steps + 1) * count * _operations(one, 2), memory, 2 * disk)
+
+
+def _operations(one: Cost, passes: int) -> float:
+    """Of forward, of gradients of inputs and of weights: a third each of a step of training."""
+    return passes * (2 * WINOGRAD * one.multiplications + PASSES * one.numbers)
+
+
+def _cost(config: DeepConfig) -> Cost:
+    return layer_cost(deep_network(config), DATA_SETS[config.dataset].shape)
+
+
+def _images(dataset: str) -> float:
+    """Bytes of a data set in memory."""
+    data = DATA_SETS[dataset]
+    return float(data.sizes[0] * np.prod(data.shape))

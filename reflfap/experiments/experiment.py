@@ -5,16 +5,19 @@ a module that defines one as EXPERIMENT, and a line in `experiments.registry`. I
 leaves files, folders and progress to others: what it needs from disk comes with its Inputs.
 """
 
+import functools
 import hashlib
 import json
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from data_loaders.image_set import ImageSet
+from reflfap import checks
 from reflfap.backend import HostArray, Namespace
 from reflfap.errors import refuse
 from reflfap.monitor import Monitor
@@ -43,8 +46,27 @@ class Config:
         if getattr(self, name) is None:
             self.settle(name, value)
 
+    def settle_whole(self, **least: int) -> None:
+        """Check and set whole numbers, each at least so much."""
+        for name, smallest in least.items():
+            self.settle(name, checks.whole_number(name, getattr(self, name), smallest))
 
-C = TypeVar("C", bound=Config)
+    def check_words(self) -> None:
+        """Refuse what is none of the words that an option's type lists, or left open."""
+        for one in fields(self):
+            kind: Any = one.type
+            words, value = _words(kind), getattr(self, one.name)
+            if words and not (value is None and one.default is None):
+                checks.choice(one.name, value, words)
+
+
+@functools.cache
+def _words(kind: Any) -> tuple[str, ...]:
+    """Those of a type Literal, which may be one of several; of other types none."""
+    parts = (kind, *typing.get_args(kind))
+    return sum((typing.get_args(one) for one in parts if typing.get_origin(one) is Literal), ())
+
+
 Kind = TypeVar("Kind", bound=Config)
 
 
@@ -172,6 +194,9 @@ class Inputs:
     options: RunOptions = RunOptions()
 
 
+ON_HOST = Inputs()
+
+
 class Estimate(NamedTuple):
     """What a run needs, good to a factor of two or so."""
 
@@ -184,25 +209,25 @@ Stages: TypeAlias = Mapping[str, Stored]
 
 
 @dataclass(frozen=True)
-class Experiment(Generic[C]):
+class Experiment(Generic[Kind]):
     """An experiment; only the first four have to be given."""
 
-    config: type[C]
+    config: type[Kind]
     summary: str
     """a line for people who look for a command"""
-    compute: Callable[[C, Inputs, Monitor], Computed]
-    cost: Callable[[C], Estimate]
+    compute: Callable[[Kind, Inputs, Monitor], Computed]
+    cost: Callable[[Kind], Estimate]
     options: type[RunOptions] = RunOptions
     """its ways to run"""
     needed: Callable[[RunOptions], Sequence[str]] = lambda options: ()
     """the datasets that a complete result must have to be taken for this run's"""
     picture: str = ""
     """the module whose save_run(result, inputs, folder) draws what `--figure` asks for"""
-    before: Callable[[C], Sequence[Config | RunOf]] = lambda config: ()
+    before: Callable[[Kind], Sequence[Config | RunOf]] = lambda config: ()
     """the stages that must be there first, in their order; those before them included"""
-    check_before: Callable[[C, Stages], None] = lambda config, stages: None
+    check_before: Callable[[Kind, Stages], None] = lambda config, stages: None
     """InputError where a stage before is not of the kind that this one needs"""
-    goes_back: Callable[[C, Stored, Stages], bool] = lambda config, result, stages: True
+    goes_back: Callable[[Kind, Stored, Stages], bool] = lambda config, result, stages: True
     """whether a complete result was made from those stages as they are now"""
     makes: str = "cell"
     """what a run of it is called in a sweep"""

@@ -17,24 +17,12 @@ import numpy as np
 from data_loaders import artificial
 from data_loaders.image_set import ImageSet
 from data_loaders.registry import DATA_SETS
-from reflfap import checks
-from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, to_host
+from reflfap.backend import Array, HostArray, asarray, namespace, to_host
 from reflfap.errors import refuse
+from reflfap.experiments import three_networks
 from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
 from reflfap.experiments.experiment import Computed, Experiment, ImagesOptions, Inputs, Table
-from reflfap.experiments.three_networks import (
-    WHOLE,
-    Cell,
-    KnownParts,
-    Labelled,
-    ThreeNetworks,
-    accuracies,
-    own_metrics,
-    sweep_datasets,
-    train,
-    train_and_attack,
-    whole_datasets,
-)
+from reflfap.experiments.three_networks import NOTHING, WHOLE, Cell, KnownParts, Labelled
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory import boundary, kkt, learning
@@ -71,8 +59,7 @@ class ImagesConfig(CellConfig):
     yet no nearer to (T1)"""
 
     def __post_init__(self) -> None:
-        checks.choice("dataset", self.dataset, DATA_SETS)
-        checks.choice("scenario", self.scenario, SCENARIOS)
+        self.check_words()  # before the data set says how many inputs there are
         if len(self.classes) != 2 or not all(isinstance(one, str) for one in self.classes):
             refuse("classes", "two numbers or names", repr(self.classes), "give two, as in 3 7")
         self.settle("classes", tuple(self.classes))  # a list, when it comes from JSON
@@ -111,10 +98,9 @@ class Samples(NamedTuple):
 
 def cell(
     config: ImagesConfig,
-    images: ClassPair,
-    xp: Namespace = np,
+    inputs: Inputs,
     monitor: Monitor = SILENT,
-    known: KnownParts | None = None,
+    known: KnownParts = NOTHING,
 ) -> Cell:
     """One cell: accuracies acc_* on the natural samples, acc_*_test on the clean test images.
 
@@ -122,17 +108,19 @@ def cell(
     `flip_threshold`, of flipped labels, the L2 size from which (L2) says that they teach the truth.
     `known` and memory: see `train_and_attack`; the test images on top.
     """
+    images = two_classes(config, inputs.images)
     samples = prepare(config, images)
-    natural, source = samples.natural, samples.source
-    limits = samples.limits
-    learned = train_and_attack(config, natural, source, limits, xp, monitor, known=known)
+    natural, source, _, limits, _ = samples
+    learned = three_networks.train_and_attack(
+        config, natural, source, limits, inputs.xp, monitor, known
+    )
     metrics = {
-        **accuracies(learned, samples.natural),
-        **accuracies(learned, samples.test, "_test"),
-        **own_metrics(learned),
+        **three_networks.accuracies(learned, samples.natural),
+        **three_networks.accuracies(learned, samples.test, "_test"),
+        **three_networks.own_metrics(learned),
         **_alignment(config, learned, samples),
     }
-    return learned.cell(metrics)
+    return learned.cell(metrics)._replace(about={"data_sha256": images.sha256})
 
 
 def shared(config: ImagesConfig, network: str) -> ImagesConfig:
@@ -148,17 +136,13 @@ def shared(config: ImagesConfig, network: str) -> ImagesConfig:
 
 
 def shared_network(
-    config: ImagesConfig,
-    images: ClassPair,
-    name: str,
-    xp: Namespace = np,
-    monitor: Monitor = SILENT,
+    config: ImagesConfig, name: str, inputs: Inputs, monitor: Monitor = SILENT
 ) -> Trained:
     """The standard or the noise network of a cell alone, on the host, as `KnownParts` takes it."""
-    samples = prepare(config, images)
+    samples = prepare(config, two_classes(config, inputs.images))
     own = samples.natural if name == "standard" else samples.source
-    x, y = (asarray(part, xp) for part in own)
-    return train(config, name, x, y, monitor).moved(to_host)
+    x, y = (asarray(part, inputs.xp) for part in own)
+    return three_networks.train(config, name, x, y, monitor).moved(to_host)
 
 
 def two_classes(config: ImagesConfig, images: Callable[[str, str], ImageSet]) -> ClassPair:
@@ -186,15 +170,9 @@ def prepare(config: ImagesConfig, images: ClassPair) -> Samples:
     return Samples(natural, source, test, limits, mean)
 
 
-def learned_normal(trained: Trained, samples: Labelled) -> HostArray | None:
-    """(d,) the normal b (T5) by effective multipliers, on the host; None if training kept no C."""
-    if trained.C is None:
-        return None
-    return to_host(_normal(trained, samples)[0])
-
-
-def _normal(trained: Trained, samples: Labelled) -> tuple[Array, Array]:
-    """b (d,) and the effective multipliers (N,) it is made of, on the device of the training."""
+def learned_normal(trained: Trained, samples: Labelled) -> tuple[Array, Array]:
+    """The normal b (d,), (T5), of a training that kept C, and the effective multipliers (N,) it is
+    made of, on the device of the training."""
     xp = namespace(trained.C)
     x, y = (asarray(part, xp) for part in samples)
     lam = kkt.effective_multipliers(trained.net, trained.C, y)
@@ -221,14 +199,16 @@ def _floats(part: Labelled, rows: HostArray | slice, dtype: str) -> Labelled:
     return Labelled(x, (1 - 2 * part.y[rows]).astype(dtype))
 
 
-def _alignment(config: ImagesConfig, learned: ThreeNetworks, samples: Samples) -> dict[str, float]:
+def _alignment(
+    config: ImagesConfig, learned: three_networks.ThreeNetworks, samples: Samples
+) -> dict[str, float]:
     """(L3) on the test images, by effective multipliers, and for flipped labels the size that (L2)
     asks for; nothing if a training kept no C."""
     standard, adversarial = (learned.trained[name] for name in ("standard", "adversarial"))
     if standard.C is None or adversarial.C is None:
         return {}
     xp = namespace(learned.target)
-    b, lam = _normal(standard, samples.natural)
+    b, lam = learned_normal(standard, samples.natural)
     found = {}
     if config.scenario == "natural-flipped":
         found["flip_threshold"] = learning.flipped_threshold(b, lam)
@@ -241,21 +221,7 @@ def _alignment(config: ImagesConfig, learned: ThreeNetworks, samples: Samples) -
 
 def compute(config: ImagesConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     """A cell with all it has."""
-    data = two_classes(config, inputs.images)
-    done = cell(config, data, inputs.xp, monitor)
-    return Computed(done.metrics, whole_datasets(done), {"data_sha256": data.sha256})
-
-
-def _compute_in_sweep(
-    config: ImagesConfig, inputs: Inputs, monitor: Monitor, known: KnownParts
-) -> tuple[Cell, Computed]:
-    data = two_classes(config, inputs.images)
-    done = cell(config, data, inputs.xp, monitor, known)
-    return done, Computed(done.metrics, sweep_datasets(done), {"data_sha256": data.sha256})
-
-
-def _train_in_sweep(config: ImagesConfig, name: str, inputs: Inputs, monitor: Monitor) -> Trained:
-    return shared_network(config, two_classes(config, inputs.images), name, inputs.xp, monitor)
+    return three_networks.whole_run(cell(config, inputs, monitor))
 
 
 PAIR_SHARES = (0.05, 0.4)
@@ -293,5 +259,5 @@ EXPERIMENT = Experiment(
         **{f"pairs-{dataset}": partial(pairs, dataset) for dataset in DATA_SETS},
         "smoke": lambda: [_SMOKE | {"scenario": ["noise", "natural-flipped"]}],
     },
-    sharing=Sharing(shared, _train_in_sweep, _compute_in_sweep),
+    sharing=Sharing(shared, shared_network, cell),
 )

@@ -10,23 +10,13 @@ import numpy as np
 
 from data_loaders.registry import DATA_SETS
 from reflfap import checks
-from reflfap.backend import HostArray, Namespace, asarray
+from reflfap.backend import HostArray, asarray
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.deep.network import Chain, Weights
 from reflfap.errors import refuse
-from reflfap.experiments import bridge, perturb
-from reflfap.experiments.deep_cost import training_cost
-from reflfap.experiments.deep_training import (
-    Classified,
-    DeepConfig,
-    Preset,
-    checked,
-    deep_network,
-    fit,
-    network_datasets,
-    split_of,
-)
+from reflfap.experiments import bridge, deep_training, perturb
+from reflfap.experiments.deep_training import DeepConfig, Preset
 from reflfap.experiments.experiment import (
     Computed,
     Config,
@@ -39,9 +29,9 @@ from reflfap.experiments.experiment import (
     Table,
 )
 from reflfap.experiments.perturb_config import SCALES, SCENARIOS, SIZES, PerturbConfig
-from reflfap.experiments.perturbed_set import probe_of, read_set
+from reflfap.experiments.perturbed_set import probe_gradients, read_set
 from reflfap.fast.worker_pool import WorkerPool
-from reflfap.monitor import SILENT, Monitor, ScopedStates
+from reflfap.monitor import Monitor, ScopedStates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,23 +88,6 @@ class LearnConfig(PerturbConfig, DeepConfig):
         return PerturbConfig(**{one.name: getattr(self, one.name) for one in fields(PerturbConfig)})
 
 
-def learn_set(
-    config: LearnConfig,
-    images: Images,
-    test: Images,
-    xp: Namespace = np,
-    monitor: Monitor = SILENT,
-    workers: int = 1,
-) -> Classified:
-    """Train a network on perturbed images, labels being their targets; clean ones only test it.
-
-    Peak memory: that of `classify.run` without its images, of which a batch at a time is read where
-    `images.x` is mapped.
-    """
-    images, test = (checked(config.dataset, part) for part in (images, test))
-    return fit(config, "adversarial", images, test, xp, monitor, workers)
-
-
 def confusion(
     network: Chain, weights: Weights, test: Images, classes: int, pool: WorkerPool
 ) -> HostArray:
@@ -133,14 +106,15 @@ def compute(config: LearnConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     standard, eta = (made.array(f"gradients/{name}", size) for name in ("standard", "perturbation"))
     if config.subset:
         images = Images(images.x[: config.subset], images.y[: config.subset])
-    test, digest = split_of(inputs, config.dataset, "test")
+    test, digest = deep_training.split_of(inputs, config.dataset, "test")
     states = ScopedStates(monitor, made.seal[:16])
-    found = learn_set(config, images, test, inputs.xp, states, inputs.workers)
-    network = deep_network(config)
+    found = deep_training.fit(
+        config, "adversarial", images, test, inputs, states
+    )  # clean ones only test it
+    network = deep_training.deep_network(config)
     weights = {name: asarray(values, inputs.xp) for name, values in found.weights.items()}
     margin = classifier.margin_function(network, weights, shape)
-    probe = probe_of(test, config.dtype)
-    gradients = bridge.mean_gradients(margin, probe, classes, inputs.xp)
+    gradients = probe_gradients(config, margin, test, inputs)
     metrics = {
         **made.metrics,
         "samples": float(len(images.y)),
@@ -150,7 +124,7 @@ def compute(config: LearnConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     }
     with WorkerPool(inputs.workers) as pool:
         counts = confusion(network, weights, test, classes, pool)
-    datasets = network_datasets("adversarial", found) | {
+    datasets = deep_training.network_datasets("adversarial", found) | {
         "confusion": Dataset(counts, "class, taken for", "test images"),
         "gradients/adversarial": Dataset(gradients, "class, input", "margin per pixel unit"),
     }
@@ -170,7 +144,7 @@ def before(config: LearnConfig) -> list[Config | RunOf]:
 
 def cost(config: LearnConfig) -> Estimate:
     """Training on the set, of which memory holds a batch."""
-    return training_cost(config, config.subset or config.samples, holds_images=False)
+    return deep_training.training_cost(config, config.subset or config.samples, holds_images=False)
 
 
 RELEASED = ("mnist", "fashion-mnist", "cifar-10")

@@ -7,10 +7,9 @@ from data_loaders.registry import DATA_SETS
 from reflfap.backend import asarray
 from reflfap.deep import classifier
 from reflfap.errors import refuse
-from reflfap.experiments import bridge
+from reflfap.experiments import bridge, perturbed_set
 from reflfap.experiments.classify import ClassifyConfig, classifier_weights
-from reflfap.experiments.deep_cost import attack_cost
-from reflfap.experiments.deep_training import both_splits, deep_network
+from reflfap.experiments.deep_training import attack_cost, both_splits, deep_network
 from reflfap.experiments.experiment import (
     Computed,
     Config,
@@ -25,19 +24,7 @@ from reflfap.experiments.experiment import (
     identity,
 )
 from reflfap.experiments.perturb_config import PerturbConfig
-from reflfap.experiments.perturbed_set import (
-    BLOCK,
-    CHUNK,
-    Block,
-    kept_blocks,
-    make_blocks,
-    perturb_block,
-    probe_of,
-    set_datasets,
-    source,
-    summary,
-    weights_digest,
-)
+from reflfap.experiments.perturbed_set import BLOCK, CHUNK, weights_digest
 from reflfap.monitor import Monitor
 
 
@@ -50,27 +37,22 @@ def compute(config: PerturbConfig, inputs: Inputs, monitor: Monitor) -> Computed
     shape = DATA_SETS[config.dataset].shape
     margin = classifier.margin_function(network, on_device, shape)
     train, test, digests = both_splits(inputs, config.dataset)
-    samples = source(config, train)
-
-    def make(number: int) -> Block:
-        return perturb_block(config, margin, samples, number, inputs.xp, inputs.workers, monitor)
+    samples = perturbed_set.source(config, train)
 
     digest = weights_digest(weights)
     mark = hashlib.sha256(f"{digest} {digests} {BLOCK}".encode()).hexdigest()[:16]
     names = [f"{mark}-{number:06d}" for number in range(samples.blocks)]
-    make_blocks(samples, names, make, monitor)
-    blocks = partial(kept_blocks, names, monitor)
-    found = summary(config, samples, blocks())
-    gradients = bridge.mean_gradients(
-        margin, probe_of(test, config.dtype), len(found.success), inputs.xp
-    )
+    perturbed_set.make_blocks(config, margin, samples, names, inputs, monitor)
+    blocks = partial(perturbed_set.kept_blocks, names, monitor)
+    found = perturbed_set.summary(config, samples, blocks())
+    gradients = perturbed_set.probe_gradients(config, margin, test, inputs)
     metrics = {
         **found.metrics,
         "samples": float(len(samples.target)),
         "cosine_standard": float(bridge.cosines(gradients, found.eta.mean).mean()),
         **bridge.spans(found.eta, train.x.reshape(len(train.x), -1)),
     }
-    datasets = set_datasets(samples, blocks(), found.margins, shape) | {
+    datasets = perturbed_set.set_datasets(samples, blocks(), found.margins, shape) | {
         "metrics_by_class/attack_success": Dataset(found.success, "target", "fraction"),
         "gradients/standard": Dataset(gradients, "class, input", "margin per pixel unit"),
         "gradients/perturbation": Dataset(found.eta.mean, "target, input", "pixel units"),

@@ -1,14 +1,13 @@
 """The options of a perturbed image set, (E2), and the presets that fill what is left open."""
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from data_loaders.registry import DATA_SETS
 from reflfap import checks
 from reflfap.errors import refuse
-from reflfap.experiments.cell import RELEASED_STEPS, VARIANTS, AttackConfig
+from reflfap.experiments.cell import RELEASED_STEPS, AttackConfig
 from reflfap.experiments.classify import ClassifyConfig
 from reflfap.experiments.experiment import identity
 
@@ -88,16 +87,8 @@ class PerturbConfig(AttackConfig):
     """precision of the computation; a set is stored as float32"""
 
     def __post_init__(self) -> None:
-        choices: dict[str, Collection[str]] = {
-            "dataset": DATA_SETS,
-            "preset": SCALES,
-            "scenario": SCENARIOS,
-            "norm": VARIANTS,
-            "dtype": ("float32", "float64"),
-        }
-        for name, known in choices.items():
-            checks.choice(name, getattr(self, name), known)
-        self.settle("seed", checks.whole_number("seed", self.seed, 0))
+        self.check_words()
+        self.settle_whole(seed=0)
         self._resolve_attack()
         self._resolve_samples()
         self.fill_in("classifier", identity(self.usual_classifier))
@@ -109,10 +100,11 @@ class PerturbConfig(AttackConfig):
         """No more images than there are, so that equal sets have equal ids."""
         noise, images = self.scenario == "noise", DATA_SETS[self.dataset].sizes[0]
         self.fill_in("n_adv", self.scale.noise if noise else self.scale.natural)
-        count = checks.whole_number("n_adv", self.n_adv, 1)
-        if count > checks.MOST_ROWS:
-            refuse("n_adv", f"at most {checks.MOST_ROWS}", count, "a result file holds no more")
-        self.settle("n_adv", count if noise else min(count, images))
+        self.settle_whole(n_adv=1)
+        if self.samples > checks.MOST_ROWS:
+            most = f"at most {checks.MOST_ROWS}"
+            refuse("n_adv", most, self.samples, "a result file holds no more")
+        self.settle("n_adv", self.samples if noise else min(self.samples, images))
 
     def _resolve_attack(self) -> None:
         """Replace None by the default it stands for, so that equal runs have equal ids; a control
@@ -129,14 +121,7 @@ class PerturbConfig(AttackConfig):
         if self.norm == "l0" and epsilon > inputs:
             refuse("epsilon", f"at most the {inputs} inputs of an image", epsilon, "change fewer")
         self.settle("epsilon", epsilon)
-        self.fill_in("variant", VARIANTS[self.norm][0])
-        checks.choice("variant", str(self.variant), VARIANTS[self.norm])
-        steps = self.pixels if self.norm == "l0" else self.scale.steps
-        self.fill_in("attack_steps", steps if epsilon else 0)
-        steps_taken = checks.whole_number("attack_steps", self.attack_steps, 0)
-        if self.norm == "l0" and steps_taken != steps:
-            refuse("attack_steps", f"{steps}, one an input", steps_taken, "leave it out")
-        self.settle("attack_steps", steps_taken)
+        self.resolve_steps(self.scale.steps, "an input", "leave it out")
 
     @property
     def scale(self) -> Scale:

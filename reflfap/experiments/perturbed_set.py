@@ -13,14 +13,14 @@ import numpy as np
 from data_loaders.registry import DATA_SETS
 from reflfap import attacks
 from reflfap.attacks import MarginFunction
-from reflfap.backend import HostArray, Namespace, asarray, on_host, to_host
+from reflfap.backend import HostArray, asarray, on_host, to_host
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.errors import DamagedFileError
 from reflfap.experiments import bridge
 from reflfap.experiments.cell import attack_norm
 from reflfap.experiments.deep_training import checked
-from reflfap.experiments.experiment import Dataset, Pieces, Stored
+from reflfap.experiments.experiment import ON_HOST, Dataset, Inputs, Pieces, Stored
 from reflfap.experiments.perturb_config import PerturbConfig
 from reflfap.losses import Logistic, value
 from reflfap.monitor import SILENT, Monitor
@@ -102,8 +102,7 @@ def perturb_block(
     margin: MarginFunction,
     source: Source,
     number: int,
-    xp: Namespace = np,
-    workers: int = 1,
+    inputs: Inputs = ON_HOST,
     monitor: Monitor = SILENT,
 ) -> Block:
     """One block of the set, attacked as the config says; the monitor hears of chunks.
@@ -112,8 +111,7 @@ def perturb_block(
     leaves it.
     Peak memory: the block a few times, and a chunk's activations a worker.
     """
-    x = source.draw(number)
-    target = source.target[source.rows(number)]
+    x, target, xp = source.draw(number), source.target[source.rows(number)], inputs.xp
     found = attacks.attack(
         margin,
         asarray(x.astype(config.dtype), xp),
@@ -123,7 +121,7 @@ def perturb_block(
         low=0.0,
         high=1.0,
         chunk=CHUNK if on_host(xp) else BLOCK,
-        workers=workers,
+        workers=inputs.workers,
         monitor=_Advance(monitor),
     )
     q_start, q = (to_host(part).astype(np.float64) for part in (found.margin_start, found.margin))
@@ -175,13 +173,23 @@ def summary(config: PerturbConfig, source: Source, blocks: Iterable[Block]) -> S
     return SetSummary(metrics, by_class, (before, after), eta)
 
 
-def probe_of(test: Images, dtype: str) -> HostArray:
+def probe_gradients(
+    config: PerturbConfig, margin: MarginFunction, test: Images, inputs: Inputs
+) -> HostArray:
+    """(classes, d) the mean input gradients of a margin over the first clean test images."""
     some = test.x[:PROBE]
-    return np.asarray(classifier.pixels(some.reshape(len(some), -1), np, dtype))
+    probe = classifier.pixels(some.reshape(len(some), -1), np, config.dtype)
+    classes = len(DATA_SETS[config.dataset].class_names)
+    return bridge.mean_gradients(margin, probe, classes, inputs.xp)
 
 
 def make_blocks(
-    source: Source, names: Sequence[str], make: Callable[[int], Block], monitor: Monitor
+    config: PerturbConfig,
+    margin: MarginFunction,
+    source: Source,
+    names: Sequence[str],
+    inputs: Inputs,
+    monitor: Monitor,
 ) -> None:
     """Their names tell classifier, data and size: blocks made of others do not count."""
     there = {name for name in names if monitor.held(name) is not None}
@@ -189,7 +197,8 @@ def make_blocks(
     monitor.begin("perturb", len(source.target), "sample", done)
     for number, name in enumerate(names):
         if name not in there:
-            monitor.hold(name, make(number)._asdict())
+            block = perturb_block(config, margin, source, number, inputs, monitor)
+            monitor.hold(name, block._asdict())
     monitor.end()
 
 

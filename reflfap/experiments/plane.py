@@ -5,35 +5,34 @@ that a decision map needs: with orthonormal rows P (2, d), W (P^T s) = (W P^T) s
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from reflfap.backend import HostArray
+from reflfap.experiments.experiment import Dataset
 from reflfap.experiments.three_networks import Labelled
 
 MOST_SAMPLES = 400  # of each label; a map with more would hide the lines
 
 
-class Plane(NamedTuple):
-    """Coordinates on the plane, float64 on the host."""
-
-    weights: dict[str, HostArray]  # (m, 2) W P^T by network
-    samples: HostArray  # (n, 2) projections of samples
-    labels: HostArray  # (n,)
-    directions: HostArray  # (2, 2) v and u
-
-
-def project(weights: Mapping[str, HostArray], samples: Labelled) -> Plane:
+def plane_datasets(weights: Mapping[str, HostArray], samples: Labelled) -> dict[str, Dataset]:
     """Networks (m, d) by name and the first samples of each label on the plane of "standard".
 
-    Memory: a copy of each W in float64, one at a time.
+    float64 on the host: W P^T (m, 2), samples (n, 2), labels (n,), v and u (2, 2). Memory: a copy
+    of each W in float64, one at a time.
     """
     v, u = mean_directions(weights["standard"].astype(np.float64))
     P = axes_of_plane(v, u)
     shown = np.concatenate([np.flatnonzero(samples.y == y)[:MOST_SAMPLES] for y in (1, -1)])
-    on_plane = {name: W.astype(np.float64) @ P.T for name, W in weights.items()}
-    return Plane(on_plane, samples.x[shown] @ P.T, samples.y[shown], np.stack([v, u]) @ P.T)
+    datasets = {
+        f"plane/{name}": Dataset(W.astype(np.float64) @ P.T, "hidden unit, axis", "1 / data units")
+        for name, W in weights.items()
+    }
+    return datasets | {
+        "plane/samples": Dataset(samples.x[shown] @ P.T, "sample, axis", "data units"),
+        "plane/labels": Dataset(samples.y[shown], "sample", "label +1 or -1"),
+        "plane/directions": Dataset(np.stack([v, u]) @ P.T, "v or u, axis", "none"),
+    }
 
 
 def mean_directions(W: HostArray) -> HostArray:

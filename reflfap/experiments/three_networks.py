@@ -23,7 +23,7 @@ from reflfap.backend import (
     to_host,
 )
 from reflfap.experiments.cell import CellConfig, attack_norm
-from reflfap.experiments.experiment import Dataset
+from reflfap.experiments.experiment import Computed, Dataset
 from reflfap.fast.linear_updates import attack_network
 from reflfap.losses import Loss, log_mean, loss_named
 from reflfap.monitor import SILENT, Monitor
@@ -59,6 +59,8 @@ class Cell(NamedTuple):
     traces: dict[str, Trace | FlowTrace]  # by network
     perturbed: attacks.Perturbed  # of the N_adv source samples
     y_adv: HostArray  # (N_adv,) their targets
+    more: Mapping[str, Dataset] = {}  # what else is stored of it
+    about: Mapping[str, str] = {}  # root attributes: what it was made from
 
     @property
     def x_adv(self) -> HostArray:
@@ -67,7 +69,7 @@ class Cell(NamedTuple):
 
 
 class KnownParts(NamedTuple):
-    """Parts of a cell that another cell has computed before, on the host; None: compute it.
+    """Parts of a cell that are given, on the host; None: compute it.
 
     `perturbed` may have more rows than the cell: samples, targets and attacks of the first rows do
     not depend on how many follow.
@@ -76,6 +78,10 @@ class KnownParts(NamedTuple):
     standard: Trained | None = None
     noise: Trained | None = None
     perturbed: attacks.Perturbed | None = None
+    initial: Mapping[str, HostArray] = {}  # weights (m, d) before training, by network
+
+
+NOTHING = KnownParts()
 
 
 class ThreeNetworks(NamedTuple):
@@ -100,28 +106,25 @@ def train_and_attack(
     limits: tuple[float, float],
     xp: Namespace = np,
     monitor: Monitor = SILENT,
-    initial: Mapping[str, HostArray] | None = None,
-    known: KnownParts | None = None,
+    known: KnownParts = NOTHING,
 ) -> ThreeNetworks:
     """Train on natural samples, perturb the source within `limits`, train on both forms of it.
 
-    `initial` gives initial weights (m, d) by network name; those not given are drawn, (N6). What is
-    `known` is not computed again. Peak memory: natural and source samples, the perturbed ones and
-    three W, and the training's own on top (see `flow` and `descent`), two (N', N') and ten (m, N')
-    with N' = max(N, N_adv).
+    What is `known` is not computed again; initial weights that are not given are drawn, (N6). Peak
+    memory: natural and source samples, the perturbed ones and three W, and the training's own on
+    top (see `flow` and `descent`), two (N', N') and ten (m, N') with N' = max(N, N_adv).
     """
-    known = known or KnownParts()
-    to_device = partial(asarray, xp=xp)
+    to_device, initial = partial(asarray, xp=xp), known.initial
     if known.standard is None:
         x, y = map(to_device, natural)
-        standard = train(config, "standard", x, y, monitor, initial)
+        standard = train(config, "standard", x, y, monitor, initial.get("standard"))
         del x, y
     else:
         standard = known.standard.moved(to_device)
     x, target = map(to_device, source)
     del source  # its room is needed for the last training, unless the caller keeps it
     if known.noise is None:
-        plain = train(config, "noise", x, target, monitor, initial)
+        plain = train(config, "noise", x, target, monitor, initial.get("noise"))
     else:
         plain = known.noise.moved(to_device)
     if known.perturbed is None:
@@ -129,7 +132,8 @@ def train_and_attack(
     else:
         perturbed = attacks.Perturbed(*(to_device(part[: len(x)]) for part in known.perturbed))
     del x
-    adversarial = train(config, "adversarial", perturbed.x, target, monitor, initial)
+    W = initial.get("adversarial")
+    adversarial = train(config, "adversarial", perturbed.x, target, monitor, W)
     trained = dict(zip(NETWORKS, (standard, plain, adversarial), strict=True))
     return ThreeNetworks(trained, perturbed, target)
 
@@ -183,17 +187,14 @@ def train(
     x: Array,
     y: Array,
     monitor: Monitor = SILENT,
-    initial: Mapping[str, HostArray] | None = None,
+    W: HostArray | None = None,
 ) -> Trained:
-    """The network called `name`, trained on x (N, d), y (N,) as the config says."""
+    """The network called `name`, trained from W or its own weights on x (N, d), y (N,)."""
     loss, xp = loss_named(config.loss), namespace(x)
     with device_memory(f"training {name} on {x.shape[0]} samples", _LESS_MEMORY):
         if config.trainer == "kkt":  # the limit forgets the initial weights
             return _limit(x, y, config, loss)
-        if initial is not None and name in initial:
-            net = onehidden.network(initial[name], config.slope)
-        else:
-            net = initial_network(config, name)
+        net = initial_network(config, name) if W is None else onehidden.network(W, config.slope)
         net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
         if config.trainer == "gd":
             return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
@@ -209,18 +210,19 @@ def _limit(x: Array, y: Array, config: CellConfig, loss: Loss) -> Trained:
     return Trained(point.net, asarray(point.q, namespace(x)), trace, "limit")
 
 
-def whole_datasets(cell: Cell) -> dict[str, Dataset]:
+def whole_run(cell: Cell) -> Computed:
     """What a run of its own keeps: networks, perturbed samples, traces."""
     datasets = labelled("adversarial", Labelled(cell.x_adv, cell.y_adv))
     for name, W in cell.weights.items():
         datasets[f"networks/{name}/W"] = Dataset(W, "hidden unit, input", "1 / data units")
-    return datasets | _traces(cell)
+    return _kept(cell, datasets)
 
 
-def sweep_datasets(cell: Cell) -> dict[str, Dataset]:
+def swept(cell: Cell) -> Computed:
     """What a cell of a sweep keeps, of which there are hundreds: traces, and the first samples."""
-    some = Labelled(cell.x_adv[:GALLERY], cell.y_adv[:GALLERY])
-    return labelled("adversarial", some) | _traces(cell)
+    return _kept(
+        cell, labelled("adversarial", Labelled(cell.x_adv[:GALLERY], cell.y_adv[:GALLERY]))
+    )
 
 
 def labelled(name: str, samples: Labelled) -> dict[str, Dataset]:
@@ -230,10 +232,11 @@ def labelled(name: str, samples: Labelled) -> dict[str, Dataset]:
     }
 
 
-def _traces(cell: Cell) -> dict[str, Dataset]:
+def _kept(cell: Cell, datasets: dict[str, Dataset]) -> Computed:
     units = {"time": "flow time", "loss": "mean loss", "step": "learning rate or flow time"}
-    return {
+    traces = {
         f"traces/{name}/{key}": Dataset(values, "state", units.get(key, "count"))
         for name, trace in cell.traces.items()
         for key, values in trace._asdict().items()
     }
+    return Computed(cell.metrics, {**datasets, **traces, **cell.more}, cell.about)

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reflfap.backend import Array, HostArray, Namespace, asarray, namespace
+from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, slices
 
 TILES = (2, 3, 4)
 """Sizes m that are of use: of larger tiles the transforms and their errors eat the savings."""
@@ -59,36 +59,22 @@ def matrices(m: int) -> tuple[HostArray, HostArray, HostArray]:
     BLAS orders it.
     """
     e = m + 2
-    A, G = _evaluations(m, e), _evaluations(3, e)
-    B = _inverse(_evaluations(e, e))
+    A, G, E = (_evaluations(n, e) for n in (m, 3, e))
+    # small denominators: the nearest such fractions to the rounded inverse are the inverse
+    inverse = np.linalg.inv(E.astype(np.float64)).ravel().tolist()
+    B = np.asarray([Fraction(one).limit_denominator(1000) for one in inverse]).reshape(e, e)
     for k in range(e):
-        scale = math.lcm(*(row[k].denominator for row in B))
-        for row in B:
-            row[k] *= scale
-        G[k] = [value / scale for value in G[k]]
-    A_, G_, B_ = (np.asarray(one, dtype=np.float64) for one in (A, G, B))
-    return A_.T, G_, B_.T
+        scale = math.lcm(*(one.denominator for one in B[:, k]))
+        B[:, k] *= scale
+        G[k] /= scale
+    A, G, B = (one.astype(np.float64) for one in (A, G, B))
+    return A.T, G, B.T
 
 
-def _evaluations(n: int, e: int) -> list[list[Fraction]]:
-    """Row by row 1, x, ..., x^(n-1) at e - 1 points x, then 0, ..., 0, 1 for infinity."""
+def _evaluations(n: int, e: int) -> HostArray:
+    """Fractions (e, n): 1, x, ..., x^(n-1) at e - 1 points x, then 0, ..., 0, 1 for infinity."""
     finite = [[x**power for power in range(n)] for x in _POINTS[: e - 1]]
-    return [*finite, [Fraction(0)] * (n - 1) + [Fraction(1)]]
-
-
-def _inverse(M: list[list[Fraction]]) -> list[list[Fraction]]:
-    """Gauss and Jordan, in fractions."""
-    n = len(M)
-    rows = [[*row, *(Fraction(i == j) for j in range(n))] for i, row in enumerate(M)]
-    for k in range(n):
-        pivot = next(i for i in range(k, n) if rows[i][k])
-        rows[k], rows[pivot] = rows[pivot], rows[k]
-        rows[k] = [value / rows[k][k] for value in rows[k]]
-        for i in range(n):
-            if i != k:
-                factor = rows[i][k]
-                rows[i] = [a - factor * b for a, b in zip(rows[i], rows[k], strict=True)]
-    return [row[n:] for row in rows]
+    return np.asarray([*finite, [Fraction(0)] * (n - 1) + [Fraction(1)]])
 
 
 @functools.cache
@@ -97,55 +83,58 @@ def _maps(m: int, dtype: str, xp: Namespace) -> Maps:
 
 
 class Tiling(NamedTuple):
-    """`rows` x `columns` tiles of m x m output pixels, the last ones over the border."""
+    """An output in tiles of m x m pixels, the last ones over the border."""
 
     m: int
     height: int  # of the output
     width: int
-    padding: int  # of the input
 
     @property
-    def rows(self) -> int:
-        return -(-self.height // self.m)
+    def counts(self) -> tuple[int, int]:
+        """Tiles each way, (rows, columns)."""
+        return -(-self.height // self.m), -(-self.width // self.m)
 
-    @property
-    def columns(self) -> int:
-        return -(-self.width // self.m)
+    def sides(self, more: int = 0) -> tuple[int, int]:
+        """Those of all tiles' outputs, and `more`."""
+        return self.counts[0] * self.m + more, self.counts[1] * self.m + more
 
-    def padded(self, x: Array, before: int, after: int) -> Array:
-        """x with `before` rows and columns of zeros before it, and so many behind it that it is as
-        large as the tiles' outputs and `after` more."""
-        xp, (height, width, *rest) = namespace(x), x.shape
-        shape = (self.rows * self.m + after, self.columns * self.m + after, *rest)
-        if shape == x.shape:
-            return x
-        wide = xp.zeros(shape, dtype=x.dtype)
-        wide[before : before + height, before : before + width] = x
-        return wide
-
-    def places(self, size: int) -> Iterator[tuple[int, int, slice, slice]]:
-        """(i, j), and where pixel (i, j) of all tiles of size x size pixels lies."""
-        for i in range(size):
-            for j in range(size):
-                down = slice(i, (self.rows - 1) * self.m + i + 1, self.m)
-                yield i, j, down, slice(j, (self.columns - 1) * self.m + j + 1, self.m)
+    def places(self, size: int) -> Iterator[tuple[int, tuple[slice, slice]]]:
+        """`patches` of tiles of size x size pixels, with their numbers."""
+        return enumerate(patches(size, self.m, self.counts))
 
     def taken(self, wide: Array, size: int, some: slice) -> Array:
         """The tiles of some samples of a padded array, (size size, rows columns n C)."""
         xp, (_, _, _, C) = namespace(wide), wide.shape
-        shape = (size, size, self.rows, self.columns, some.stop - some.start, C)
+        shape = (size * size, *self.counts, some.stop - some.start, C)
         tiles = xp.empty(shape, dtype=wide.dtype)
-        for i, j, down, across in self.places(size):
-            tiles[i, j] = wide[down, across, some]
+        for at, (down, across) in self.places(size):
+            tiles[at] = wide[down, across, some]
         return tiles.reshape(size * size, -1)
 
-    def pieces(self, samples: int, channels: int) -> Iterator[slice]:
+    def pieces(self, samples: int, channels: int) -> list[slice]:
         """Samples to work on at once, in pieces of about equal size; `channels` is C + K, what a
         tile has of V and M together at one place."""
-        count = -(-samples * self.rows * self.columns * channels // PIECE)
-        step = -(-samples // count)
-        for first in range(0, samples, step):
-            yield slice(first, min(first + step, samples))
+        count = -(-samples * math.prod(self.counts) * channels // PIECE)
+        return slices(samples, -(-samples // count))
+
+
+def patches(size: int, stride: int, counts: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Where pixel (i, j) of all patches of size x size pixels lies, in the order of (i, j); they
+    begin each `stride` pixels, so many each way."""
+    height, width = ((count - 1) * stride + 1 for count in counts)
+    for i, j in np.ndindex(size, size):
+        yield slice(i, i + height, stride), slice(j, j + width, stride)
+
+
+def padded(x: Array, before: int, sides: tuple[int, int]) -> Array:
+    """x with `before` rows and columns of zeros before it, and so many behind it that it has these
+    sides."""
+    height, width, *rest = x.shape
+    if sides == (height, width):
+        return x
+    wide = namespace(x).zeros((*sides, *rest), dtype=x.dtype)
+    wide[before : before + height, before : before + width] = x
+    return wide
 
 
 def tile_cost(m: int, height: int, width: int, samples: int, C: int, K: int) -> float:
@@ -155,8 +144,7 @@ def tile_cost(m: int, height: int, width: int, samples: int, C: int, K: int) -> 
     The factors were fitted to 18 layers of both networks on one machine, where they find the
     fastest way for each; benchmarks/deep.py times most of them.
     """
-    tiling = Tiling(m, height, width, 0)
-    tiles = tiling.rows * tiling.columns * samples
+    tiles = math.prod(Tiling(m, height, width).counts) * samples
     return 1.3 * (m + 2) ** 2 * (tiles * (C * K + 60 * (C + K)) + 100 * C * K)
 
 
@@ -169,16 +157,16 @@ def convolve(x: Array, w: Array, b: Array, padding: int, m: int) -> Array:
     """y_k = b_k + sum_c w_ck * x_c, (H', W', N, K), by tiles of m x m output pixels."""
     xp, (tiling, maps, U) = namespace(x, w, b), _prepared(x, w, padding, m)
     (places, C, K), n = U.shape, x.shape[2]
-    wide = tiling.padded(x, padding, 2)
-    y = xp.empty((tiling.rows * m, tiling.columns * m, n, K), dtype=x.dtype)
+    wide = padded(x, padding, tiling.sides(2))
+    y = xp.empty((*tiling.sides(), n, K), dtype=x.dtype)
     for some in tiling.pieces(n, C + K):
         V = maps.input @ tiling.taken(wide, m + 2, some)
         M = V.reshape(places, -1, C) @ U
         M[_ones(m)] += b
         Y = maps.output @ M.reshape(places, -1)
-        Y = Y.reshape(m, m, tiling.rows, tiling.columns, -1, K)
-        for i, j, down, across in tiling.places(m):
-            y[down, across, some] = Y[i, j]
+        Y = Y.reshape(m * m, *tiling.counts, -1, K)
+        for at, (down, across) in tiling.places(m):
+            y[down, across, some] = Y[at]
     return xp.ascontiguousarray(y[: tiling.height, : tiling.width])
 
 
@@ -188,10 +176,9 @@ def convolve_backward(
     """Gradients dx, and dw and db if asked for, of a loss with gradient dy at the output."""
     xp, (tiling, maps, U) = namespace(x, w, dy), _prepared(x, w, padding, m)
     (places, C, K), n = U.shape, x.shape[2]
-    dy = tiling.padded(dy, 0, 0)
-    wide = tiling.padded(x, padding, 2) if weights else x
-    sides = (tiling.rows * m + 2, tiling.columns * m + 2)
-    dwide = xp.zeros((*sides, n, C), dtype=x.dtype)
+    dy = padded(dy, 0, tiling.sides())
+    wide = padded(x, padding, tiling.sides(2)) if weights else x
+    dwide = xp.zeros((*tiling.sides(2), n, C), dtype=x.dtype)
     dU, db = xp.zeros_like(U), xp.zeros(K, dtype=x.dtype)
     for some in tiling.pieces(n, C + K):
         dM = (maps.output.T @ tiling.taken(dy, m, some)).reshape(places, -1, K)
@@ -201,11 +188,10 @@ def convolve_backward(
             db += xp.sum(dM[_ones(m)], axis=0)
         dV = dM @ xp.swapaxes(U, 1, 2)
         dd = maps.input.T @ dV.reshape(places, -1)
-        dd = dd.reshape(m + 2, m + 2, tiling.rows, tiling.columns, -1, C)
-        for i, j, down, across in tiling.places(m + 2):
-            dwide[down, across, some] += dd[i, j]
-    height, width = x.shape[:2]
-    dx = dwide[padding : padding + height, padding : padding + width]
+        dd = dd.reshape(places, *tiling.counts, -1, C)
+        for at, (down, across) in tiling.places(m + 2):
+            dwide[down, across, some] += dd[at]
+    dx = dwide[padding : padding + x.shape[0], padding : padding + x.shape[1]]
     dx = xp.ascontiguousarray(dx)
     if not weights:
         return dx, None, None
@@ -217,7 +203,7 @@ def _prepared(x: Array, w: Array, padding: int, m: int) -> tuple[Tiling, Maps, A
     height, width = (size + 2 * padding - 2 for size in x.shape[:2])
     maps = _maps(m, str(x.dtype), namespace(x))
     U = maps.weights @ w.reshape(9, -1)
-    return Tiling(m, height, width, padding), maps, U.reshape(-1, *w.shape[2:])
+    return Tiling(m, height, width), maps, U.reshape(-1, *w.shape[2:])
 
 
 def _ones(m: int) -> int:

@@ -54,9 +54,8 @@ class WorkerPool:
         if self.workers == 1:
             return [work(0, lambda values: values)]
         if self._pool is None:
-            refuse(
-                "pool", "one at work", "one outside `with`", "use `with WorkerPool(...) as pool:`"
-            )
+            remedy = "use `with WorkerPool(...) as pool:`"
+            refuse("pool", "one at work", "one outside `with`", remedy)
         self._barrier.reset()
         done = [self._pool.submit(self._guarded, work, part) for part in range(self.workers)]
         errors = [error for one in done if (error := one.exception()) is not None]

@@ -79,15 +79,13 @@ class RunMonitor(Bars):
     def due(self) -> bool:
         return self.interrupted or self.checkpoints.due()
 
-    def keep(self, stage: str, state: Mapping[str, Any]) -> None:
-        self.checkpoints.keep(stage, state, at_once=self.interrupted)
+    def keep(self, stage: str, state: Mapping[str, Any], at_once: bool = False) -> None:
+        self.checkpoints.keep(stage, state, at_once or self.interrupted)
         if self.interrupted:
             raise KeyboardInterrupt
 
     def hold(self, name: str, state: Mapping[str, Any]) -> None:
-        self.checkpoints.keep(name, state, at_once=True)
-        if self.interrupted:
-            raise KeyboardInterrupt
+        self.keep(name, state, at_once=True)
 
     def held(self, name: str) -> Mapping[str, Any] | None:
         return self.checkpoints.restore(name)

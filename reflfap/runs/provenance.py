@@ -3,10 +3,8 @@
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +24,9 @@ def describe(xp: Namespace = np) -> dict[str, str | int]:
     from threadpoolctl import threadpool_info
 
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    names = sorted({_blas_name(pool) for pool in pools})
+    names = sorted(
+        {f"{p['internal_api']} {p['version']} {p.get('architecture', '')}".strip() for p in pools}
+    )
     return {
         "backend": xp.__name__,
         **device_facts(xp),
@@ -48,10 +48,6 @@ def source_revision() -> str:
     except (OSError, subprocess.SubprocessError):
         return f"v{reflfap.__version__}"
     return done.stdout.strip()
-
-
-def _blas_name(pool: Mapping[str, Any]) -> str:
-    return f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
 
 
 def _versions() -> dict[str, str]:

@@ -6,7 +6,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,8 @@ from reflfap.runs.provenance import describe
 from reflfap.sealed import lock
 from reflfap.training.minibatch import NonFiniteBatchError
 
+_PLAIN, _NONE = RunOptions(), Inputs().before
+
 
 class Place(NamedTuple):
     """Where and on what runs are made; nothing here changes a number, but for its last bits."""
@@ -50,12 +52,12 @@ class Place(NamedTuple):
     on_wait: Callable[[str], None] | None = None  # told whom we wait for; may raise instead
     pace: tuple[float, ...] = ()  # of Checkpoints
 
-    def inputs(self, options: RunOptions | None = None, stages: Stages | None = None) -> Inputs:
+    def inputs(self, options: RunOptions = _PLAIN, stages: Stages = _NONE) -> Inputs:
         """What an experiment has beside its config."""
         xp = namespace_for(self.device)
         workers = blas_threads() if on_host(xp) else 1
         images = partial(images_of, self.data_dir)
-        return Inputs(xp, workers, images, stages or {}, options or RunOptions())
+        return Inputs(xp, workers, images, stages, options)
 
 
 def images_of(folder: Path | None, dataset: str, split: str) -> ImageSet:
@@ -70,7 +72,7 @@ def _split(dataset: str, split: str, folder: Path) -> ImageSet:
 
 
 def make(
-    config: Config, place: Place, options: RunOptions | None = None, followed: bool = False
+    config: Config, place: Place, options: RunOptions = _PLAIN, followed: bool = False
 ) -> Path:
     """The result of a config, after the stages before it, which are made where they are missing.
 
@@ -84,54 +86,48 @@ def make(
             if isinstance(one, RunOf):
                 path, seen = _known(one, place), False
             else:  # what was made or found complete just now needs no second look at its bytes
-                path, seen = _make_after(one, place, stages, None, followed=True), True
+                path, seen = _make_after(one, place, stages, _PLAIN, followed=True), True
             result = opened.enter_context(store.open_result(path, digest=not seen))
             stages[one.experiment] = result
         return _make_after(config, place, stages, options, followed)
 
 
 def _known(run: RunOf, place: Place) -> Path:
-    path = place.out / run.experiment / run.run_id / store.RESULT
+    path = folder_of(place.out, run) / store.RESULT
     if not path.exists():
         refuse(run.option, f"a complete run {path.parent}", "none", run.remedy)
     return path
 
 
 def _make_after(
-    config: Config, place: Place, stages: Stages, options: RunOptions | None, followed: bool
+    config: Config, place: Place, stages: Stages, options: RunOptions, followed: bool
 ) -> Path:
     """`make` once the stages before are there."""
-    experiment, options = experiment_of(config), options or RunOptions()
+    experiment = experiment_of(config)
     experiment.check_before(config, stages)
-
-    def compute(monitor: Monitor) -> Computed:
-        inputs = place.inputs(options, stages)
-        with rescued(monitor):
-            found = experiment.compute(config, inputs, monitor)
-        origin = {**describe(inputs.xp), "dtype": getattr(config, "dtype", ""), **found.about}
-        return found._replace(about=origin)
-
-    needed = experiment.needed(options)
-    path = complete(config, place, compute, options.force, needed, followed)
+    compute, needed = partial(experiment.compute, config), experiment.needed(options)
+    path = complete(config, place, compute, options, stages, needed, followed)
     with store.open_result(path, digest=False) as result:
         if not experiment.goes_back(config, result, stages):
-            raise StoreError(
-                f"{path}: expected it to go back to {_names(stages)} as they are now, got one of "
-                f"other weights; make it again with `{_command(config)} --force`"
-            )
+            names = " and ".join(f"{name} {one.path.parent.name}" for name, one in stages.items())
+            expected = f"it to go back to {names} as they are now"
+            remedy = f"make it again with `{_command(config)} --force`"
+            refuse(str(path), expected, "one of other weights", remedy, StoreError)
     return path
 
 
 def complete(
     config: Config,
     place: Place,
-    compute: Callable[[Monitor], Computed],
-    force: bool = False,
+    compute: Callable[[Inputs, Monitor], Computed],
+    options: RunOptions = _PLAIN,
+    stages: Stages = _NONE,
     needed: Sequence[str] = (),
     followed: bool = False,
 ) -> Path:
     """The result file of a config: the complete one with all that is `needed`, or a new one.
 
+    It says what made it. The batch that makes a training leave the finite numbers is kept.
     An interruption that comes when only the result is left to be written does no harm to it; where
     the run is `followed` by others, KeyboardInterrupt keeps these from beginning.
     One process at a time works on a run.
@@ -141,27 +137,33 @@ def complete(
     with lock(folder / store.LOCK, place.on_wait or _say_waiting):
         path, checkpoints = folder / store.RESULT, Checkpoints(folder, *place.pace)
         interrupted = False
-        if force or not reusable(path, needed):
-            if force:
+        if options.force or not reusable(path, needed):
+            if options.force:
                 checkpoints.clear()
             start = time.perf_counter()
             with RunMonitor(checkpoints, place.quiet) as monitor:
-                found = compute(monitor)
-                attributes = {**found.about, "wall_seconds": time.perf_counter() - start}
-                store.write(folder, text, attributes, found.metrics, found.datasets)
+                inputs = place.inputs(options, stages)
+                try:
+                    found = compute(inputs, monitor)
+                except NonFiniteBatchError as error:
+                    where = monitor.rescue("not-finite", error.kept)
+                    raise NonFiniteError(f"{error}; what it had is in {where}") from error
+                about = {**describe(inputs.xp), "dtype": getattr(config, "dtype", "")}
+                about |= {**found.about, "wall_seconds": time.perf_counter() - start}
+                store.write(folder, text, about, found.metrics, found.datasets)
             interrupted = monitor.interrupted
         elif not place.quiet:
             say(f"complete result found, nothing to compute: {path}")
-        store.forget_failure(folder)
+        (folder / store.FAILURE).unlink(missing_ok=True)
         checkpoints.clear()  # also those of a run that was killed just after its result was there
     if interrupted and followed:
         raise KeyboardInterrupt
     return path
 
 
-def folder_of(out: Path, config: Config) -> Path:
+def folder_of(out: Path, run: Config | RunOf) -> Path:
     """The folder of a result, whether it is there or not."""
-    return out / config.experiment / identity(config)
+    return out / run.experiment / (run.run_id if isinstance(run, RunOf) else identity(run))
 
 
 def reusable(path: Path, needed: Sequence[str] = ()) -> bool:
@@ -182,8 +184,7 @@ def outdated(out: Path, config: Config) -> bool:
     stages: dict[str, Stored] = {}
     with contextlib.ExitStack() as opened:
         for one in experiment.before(config):
-            run = one.run_id if isinstance(one, RunOf) else identity(one)
-            path = out / one.experiment / run / store.RESULT
+            path = folder_of(out, one) / store.RESULT
             if reusable(path):
                 stages[one.experiment] = opened.enter_context(store.open_result(path, digest=False))
         if not stages:
@@ -191,20 +192,6 @@ def outdated(out: Path, config: Config) -> bool:
         path = folder_of(out, config) / store.RESULT
         result = opened.enter_context(store.open_result(path, digest=False))
         return not experiment.goes_back(config, result, stages)
-
-
-@contextlib.contextmanager
-def rescued(monitor: Monitor) -> Iterator[None]:
-    """Keep the batch that makes a training leave the finite numbers, and say where."""
-    try:
-        yield
-    except NonFiniteBatchError as error:
-        where = monitor.rescue("not-finite", error.kept)
-        raise NonFiniteError(f"{error}; what it had is in {where}") from error
-
-
-def _names(stages: Stages) -> str:
-    return " and ".join(f"{name} {result.path.parent.name}" for name, result in stages.items())
 
 
 def _command(config: Config) -> str:

@@ -16,17 +16,16 @@ import h5py
 import numpy as np
 
 from reflfap.backend import HostArray
-from reflfap.errors import DamagedFileError, InputError, ReflfapError
+from reflfap.errors import DamagedFileError, InputError, ReflfapError, refuse
 from reflfap.experiments.experiment import Config, Dataset, Kind, Pieces, Stored, run_id
 from reflfap.experiments.registry import from_json
 from reflfap.runs import checkpoints
 from reflfap.sealed import (
+    AGAIN,
     fitting,
     is_locked,
     member,
     open_sealed,
-    seal_of,
-    verify_seal,
     write_sealed,
     write_text,
 )
@@ -124,26 +123,24 @@ def open_result(path: Path, digest: bool = True) -> Iterator["Result"]:
 
     Without `digest`, for one that has just been verified, the file is not read whole again.
     """
-    with open_sealed(path, digest=digest) as (file, raw):
+    with open_sealed(path, digest=digest) as (file, raw, seal):
         attributes = _attributes(file, path)
-        if attributes.get("schema_version") != SCHEMA_VERSION:
-            raise DamagedFileError(
-                f"{path}: expected schema version {SCHEMA_VERSION}, got "
-                f"{attributes.get('schema_version')}; read it with the reflfap that wrote it"
+        if (got := attributes.get("schema_version")) != SCHEMA_VERSION:
+            expected, remedy = (
+                f"schema version {SCHEMA_VERSION}",
+                "read it with the reflfap that wrote it",
             )
+            refuse(str(path), expected, got, remedy, DamagedFileError)
         ids = {run_id(str(attributes.get("config_json"))), attributes.get("run_id")}
         if ids != {path.parent.name}:
-            raise DamagedFileError(
-                f"{path}: expected run {path.parent.name}, got the config of another run; "
-                "move the file back to its own folder, or remove it"
-            )
+            expected, got = f"run {path.parent.name}", "the config of another run"
+            remedy = "move the file back to its own folder, or remove it"
+            refuse(str(path), expected, got, remedy, DamagedFileError)
         for name, kind in ROOT_ATTRIBUTES.items():
-            if not isinstance(attributes.get(name), kind):
-                raise DamagedFileError(
-                    f"{path}: expected attribute {name} of type {kind.__name__}, got "
-                    f"{attributes.get(name)!r}; remove it and run the experiment again"
-                )
-        yield Result(file, raw, path, attributes, seal_of(raw))
+            if not isinstance(got := attributes.get(name), kind):
+                expected = f"attribute {name} of type {kind.__name__}"
+                refuse(str(path), expected, repr(got), AGAIN, DamagedFileError)
+        yield Result(file, raw, path, attributes, seal)
 
 
 class Result(Stored):
@@ -202,14 +199,17 @@ def list_results(out: Path) -> Iterator[Summary]:
         path = folder / RESULT
         if path.exists():
             try:
-                yield _summary(path)
+                with open_result(path, digest=False) as result:
+                    found = (result.metrics, result.config, result.attributes["wall_seconds"])
+                yield Summary(folder.name, folder.parent.name, path, "complete", *found)
             except (ReflfapError, OSError, RuntimeError) as error:
                 yield Summary(folder.name, folder.parent.name, path, f"damaged: {error}", {})
             continue
         if is_locked(folder / LOCK):
             status = "running"
         elif (folder / FAILURE).exists():
-            status = f"failed: {failure(folder)}"
+            with open(folder / FAILURE, encoding="utf-8", errors="replace") as file:
+                status = f"failed: {file.read(200).strip()}"
         elif (folder / checkpoints.FOLDER).is_dir() or (folder / LOCK).exists():
             status = "interrupted"
         else:
@@ -222,19 +222,6 @@ def complete_results(out: Path, kind: type[Kind]) -> Iterator[tuple[Kind, Summar
     for run in list_results(out):
         if type(run.config) is kind:
             yield run.config, run
-
-
-def _summary(path: Path) -> Summary:
-    """A complete result, its attributes and metrics only."""
-    with open(path, "rb") as raw:
-        verify_seal(raw, path, digest=False)
-        raw.seek(0)
-        with h5py.File(raw, "r") as file:
-            attributes = _attributes(file, path)
-            config = from_json(str(attributes.get("config_json")))
-            seconds, run = float(attributes.get("wall_seconds", 0)), path.parent
-            metrics = _metrics(file, path)
-            return Summary(run.name, run.parent.name, path, "complete", metrics, config, seconds)
 
 
 def find(out: Path, name: str) -> Path:
@@ -254,18 +241,8 @@ def find(out: Path, name: str) -> Path:
 
 def record_failure(folder: Path, error: str) -> None:
     """Say beside a run why it has no result; the next attempt that succeeds removes it."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / FAILURE, error + "\n")
-
-
-def failure(folder: Path) -> str:
-    """What `record_failure` said of the run in `folder`, its first 200 characters."""
-    with open(folder / FAILURE, encoding="utf-8", errors="replace") as file:
-        return file.read(200).strip()
-
-
-def forget_failure(folder: Path) -> None:
-    """The run in `folder` has succeeded."""
-    (folder / FAILURE).unlink(missing_ok=True)
 
 
 def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:

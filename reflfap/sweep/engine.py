@@ -89,22 +89,19 @@ class _Engine:
         total = int(sum(task.flops for task in self.waiting) / GB)
         self.monitor.begin("sweep", total, "Gflop")
         try:
-            self._loop(executor, workers, memory)
+            while self.waiting or self.running:
+                while len(self.running) < workers and (task := self._next(memory)) is not None:
+                    self.waiting.remove(task)
+                    self.running[executor.submit(work, task, self.place)] = task
+                if not self.running:
+                    time.sleep(BUSY_SECONDS)
+                    continue
+                timeout = BUSY_SECONDS if self.busy_until else None
+                for future in wait(self.running, timeout, FIRST_COMPLETED).done:
+                    self._finish(self.running.pop(future), future)
         finally:
             self.monitor.end()
         return Outcomes(tuple(self.done), self.failed)
-
-    def _loop(self, executor: Executor, workers: int, memory: float) -> None:
-        while self.waiting or self.running:
-            while len(self.running) < workers and (task := self._next(memory)) is not None:
-                self.waiting.remove(task)
-                self.running[executor.submit(work, task, self.place)] = task
-            if not self.running:
-                time.sleep(BUSY_SECONDS)
-                continue
-            timeout = BUSY_SECONDS if self.busy_until else None
-            for future in wait(self.running, timeout, FIRST_COMPLETED).done:
-                self._finish(self.running.pop(future), future)
 
     def _next(self, memory: float) -> Task | None:
         """The first task whose networks are there and that has room; None: nothing can start."""
@@ -171,6 +168,4 @@ class _Engine:
     def _record(self, config: Config, error: str) -> None:
         run = identity(config)
         self.failed[run] = error
-        folder = folder_of(self.place.out, config)
-        folder.mkdir(parents=True, exist_ok=True)
-        store.record_failure(folder, error)
+        store.record_failure(folder_of(self.place.out, config), error)

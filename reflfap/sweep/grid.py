@@ -13,7 +13,7 @@ norm = "l2"
 
 import itertools
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -54,16 +54,14 @@ def from_file(kind: type[Kind], path: Path, seeds: Sequence[int] = ()) -> list[K
         if name not in parts or not isinstance(value, parts[name]):
             expected = "seeds = [...], [common] and [[cells]]"
             refuse(str(path), expected, f"{name} = {str(value)[:60]}", "see docs/sweeps.md")
-    tables = [_table(content.get("common", {}), table) for table in content.get("cells", [])]
+    tables = content.get("cells", [])
+    for table in tables:
+        if not isinstance(table, dict):
+            refuse("cells", "tables [[cells]]", repr(table)[:60], "see docs/sweeps.md")
     if not tables:
         refuse(str(path), "at least one table [[cells]]", "none", "see docs/sweeps.md")
+    tables = [content.get("common", {}) | table for table in tables]
     return expand(kind, tables, seeds or content.get("seeds", [0]))
-
-
-def _table(common: Table, table: Any) -> Table:
-    if not isinstance(table, dict):
-        refuse("cells", "tables [[cells]]", repr(table)[:60], "see docs/sweeps.md")
-    return {**common, **table}
 
 
 def expand(kind: type[Kind], tables: Iterable[Table], seeds: Sequence[int]) -> list[Kind]:
@@ -72,31 +70,22 @@ def expand(kind: type[Kind], tables: Iterable[Table], seeds: Sequence[int]) -> l
     for number, table in enumerate(tables, 1):
         if "seed" in table:
             refuse(f"table {number}", "seeds given once for all", "a seed", "use seeds or --seeds")
-        for values in _combinations(table):
-            for seed in seeds:
-                config = _config(kind, number, {**values, "seed": seed})
-                cells.setdefault(canonical_json(config), config)
-                if len(cells) > MOST_CELLS:
-                    refuse("grid", f"at most {MOST_CELLS} cells", "more", "split it")
+        choices = [_choices(name, value) for name, value in table.items()]
+        for *chosen, seed in itertools.product(*choices, seeds):
+            config = _config(kind, number, {**dict(zip(table, chosen, strict=True)), "seed": seed})
+            cells.setdefault(canonical_json(config), config)
+            if len(cells) > MOST_CELLS:
+                refuse("grid", f"at most {MOST_CELLS} cells", "more", "split it")
     if not cells:
         refuse("grid", "at least one cell", "none", "give at least one value and one seed")
     return list(cells.values())
 
 
-def _combinations(table: Table) -> Iterator[dict[str, Any]]:
-    """One dictionary for each choice of one value from each list."""
-    choices = [_choices(name, value) for name, value in table.items()]
-    for chosen in itertools.product(*choices):
-        yield dict(zip(table, chosen, strict=True))
-
-
 def _choices(name: str, value: Any) -> Sequence[Any]:
-    if name == "classes":  # itself a pair, so only a list of pairs is a choice
-        several = isinstance(value, list | tuple) and all(
-            isinstance(one, list | tuple) for one in value
-        )
-        return value if several else [value]
-    return value if isinstance(value, list | tuple) else [value]
+    several = isinstance(value, list | tuple)
+    if several and name == "classes":  # itself a pair, so only a list of pairs is a choice
+        several = all(isinstance(one, list | tuple) for one in value)
+    return value if several else [value]
 
 
 def _config(kind: type[Kind], number: int, values: dict[str, Any]) -> Kind:

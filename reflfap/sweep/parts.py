@@ -1,6 +1,5 @@
 """Networks that cells share, kept as sealed files in DIR/parts, each trained by one process."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,9 @@ import numpy as np
 
 from reflfap import onehidden
 from reflfap.backend import HostArray
-from reflfap.errors import DamagedFileError, StoreError
+from reflfap.errors import DamagedFileError
 from reflfap.experiments.cell import CellConfig
-from reflfap.sealed import fitting, lock, read_sealed, write_sealed
+from reflfap.sealed import fitting, read_sealed, write_sealed
 from reflfap.training.result import FlowTrace, Trace, Trained
 
 TRACES = {kind.__name__: kind for kind in (Trace, FlowTrace)}
@@ -19,30 +18,6 @@ TRACES = {kind.__name__: kind for kind in (Trace, FlowTrace)}
 def path_of(out: Path, key: str) -> Path:
     """Where the network of the task `key` is kept."""
     return out / "parts" / f"{key}.h5"
-
-
-def obtain(
-    out: Path,
-    key: str,
-    config: CellConfig,
-    train: Callable[[], Trained],
-    on_wait: Callable[[str], None],
-) -> Trained:
-    """The network kept under `key`, or trained and kept now; a damaged one is trained again.
-
-    `on_wait` as in `files.lock`.
-    """
-    path = path_of(out, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with lock(path.with_suffix(".lock"), on_wait):
-        if path.exists():
-            try:
-                return read_network(path, config)
-            except StoreError:
-                pass
-        trained = train()
-        write_network(path, trained)
-        return trained
 
 
 def write_network(path: Path, trained: Trained) -> None:

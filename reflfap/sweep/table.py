@@ -92,7 +92,9 @@ def collect(out: Path, folder: Path) -> list[Path]:
         with write_sealed(paths[-1]) as file:
             file.attrs["experiment"] = experiment
             for name in rows[0]:
-                file.create_dataset(name, data=_column([row[name] for row in rows]))
+                values = [row[name] for row in rows]
+                texts = all(isinstance(value, str) for value in values)
+                file[name] = np.asarray([one.encode() for one in values] if texts else values)
     if not paths:
         remedy = "run `reflfap sweep artificial --preset smoke` first"
         refuse("out", f"complete cells below {out}", "none", remedy)
@@ -137,21 +139,14 @@ def _rows(runs: Iterable[tuple[Config, store.Summary]]) -> list[dict[str, Any]]:
     """One row a cell, all with the same columns."""
     rows = []
     for its, run in runs:
-        config = {name: _plain(value) for name, value in asdict(its).items()}
+        config = {
+            name: " ".join(value) if isinstance(value, tuple) else value
+            for name, value in asdict(its).items()
+        }
         rows.append({"run_id": run.run_id, **config, **run.metrics})
     columns = list(dict.fromkeys(name for row in rows for name in row))
     rows.sort(key=lambda row: [(str(type(row[name])), row[name]) for name in config])
     return [{name: row.get(name, np.nan) for name in columns} for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    return " ".join(value) if isinstance(value, tuple) else value
-
-
-def _column(values: list[Any]) -> Any:
-    if all(isinstance(value, str) for value in values):
-        return np.asarray([value.encode() for value in values])
-    return np.asarray(values)
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from reflfap import checks
-from reflfap.backend import Array, HostArray, asarray, cholesky_solver, namespace, to_host
-from reflfap.errors import NoKKTPointError
+from reflfap.backend import Array, HostArray, asarray, cholesky_solver, namespace, slices, to_host
+from reflfap.errors import NoKKTPointError, refuse
 from reflfap.onehidden import Network, activation_slope, network, output_weights
 from reflfap.training.implicit import interaction
 
@@ -37,11 +37,6 @@ class KKT(NamedTuple):
     residual: float  # largest violation of stationarity, feasibility and slackness, relative
 
 
-def aligned_pattern(a: HostArray, y: HostArray, slope: float) -> HostArray:
-    """phi' of (T2), (m, N): 1 where a_j y_n > 0, else gamma."""
-    return np.where(a[:, None] * y > 0, 1.0, slope)
-
-
 def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
     """(T2): the KKT point with the aligned pattern, for samples x (N, d) with labels y (N,).
 
@@ -56,7 +51,8 @@ def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
     m, slope = checks.hidden_units(hidden), checks.leaky_slope(slope)
     lam = to_host(non_negative_solution(_margins_of_multipliers(x, y, slope)))
     a, y_host = output_weights(m)[[0, -1]], to_host(y).astype(np.float64)
-    weights = aligned_pattern(a, y_host, slope) * (lam * y_host) * a[:, None]
+    pattern = np.where(a[:, None] * y_host > 0, 1.0, slope)  # phi' of (T2) for both rows
+    weights = pattern * (lam * y_host) * a[:, None]
     rows = xp.astype(asarray(weights, xp), x.dtype) @ x
     net = network(xp.repeat(rows, m // 2, axis=0), slope)
     q, residual = certificate(net, x, y, lam)
@@ -76,10 +72,9 @@ def certificate(net: Network, x: Array, y: Array, lam: HostArray) -> tuple[HostA
     weights = asarray(lam, xp)
     C = slopes * net.a[:, None] * xp.astype(weights * xp.astype(y, xp.float64), Z.dtype)
     scale = float(xp.max(xp.abs(net.W)))
+    stationarity = float(xp.max(xp.abs(net.W - C @ x)) / scale)
     parts = {
-        "stationarity (the activation pattern is not the aligned one)": float(
-            xp.max(xp.abs(net.W - C @ x)) / scale
-        ),
+        "stationarity (the activation pattern is not the aligned one)": stationarity,
         "feasibility (a margin is below one)": float(np.max(1 - q)),
         "complementary slackness": float(np.max(np.abs(lam * (q - 1))) / np.max(lam)),
         "non-negative multipliers": float(np.max(-lam) / np.max(lam)),
@@ -87,20 +82,18 @@ def certificate(net: Network, x: Array, y: Array, lam: HostArray) -> tuple[HostA
     tolerance = TOLERANCE if x.dtype == xp.float64 else 1e3 * TOLERANCE
     for what, violation in parts.items():
         if not violation <= tolerance:
-            raise NoKKTPointError(
-                f"KKT point: expected an aligned one, got a violation of {violation:.2g} of "
-                f"{what}; the data are too correlated for it, use --trainer flow"
-            )
+            got = f"a violation of {violation:.2g} of {what}"
+            remedy = "the data are too correlated for it, use --trainer flow"
+            refuse("KKT point", "an aligned one", got, remedy, NoKKTPointError)
     return q, max(parts.values())
 
 
 def _margins_of_multipliers(x: Array, y: Array, slope: float) -> Array:
     """M (N, N) float64 with q = M lam under the aligned pattern."""
-    xp, n = namespace(x), x.shape[0]
+    xp = namespace(x)
     M = xp.astype(x @ x.T, xp.float64, copy=False)
     same, opposite = (1 + slope**2) / 2, -slope
-    for first in range(0, n, ROWS):
-        rows = slice(first, min(first + ROWS, n))
+    for rows in slices(x.shape[0], ROWS):
         M[rows, :] *= opposite + (same - opposite) * xp.astype(y[rows, None] == y, xp.float64)
     return M
 
@@ -132,21 +125,19 @@ def non_negative_solution(M: Array) -> Array:
         if patience < 0:
             wrong[: int(xp.nonzero(wrong)[0][-1])] = False
         active = active != wrong
-    raise NoKKTPointError(
-        f"KKT point: expected the active constraints within {MOST_PIVOTS} exchanges, got {count} "
-        f"of {n} still wrong; use --trainer flow"
-    )
+    expected = f"the active constraints within {MOST_PIVOTS} exchanges"
+    got = f"{count} of {n} still wrong"
+    refuse("KKT point", expected, got, "use --trainer flow", NoKKTPointError)
 
 
 def _solve_ones(M: Array) -> Array:
     """lam with M lam = 1, by Cholesky."""
     try:
         return cholesky_solver(M, SMALLEST_PIVOT)(namespace(M).ones(M.shape[0], dtype=M.dtype))
-    except np.linalg.LinAlgError as error:
-        raise NoKKTPointError(
-            "KKT point: expected linearly independent samples, got a singular system; "
-            "remove repeated samples, or use --trainer flow"
-        ) from error
+    except np.linalg.LinAlgError:
+        expected, got = "linearly independent samples", "a singular system"
+        remedy = "remove repeated samples, or use --trainer flow"
+        refuse("KKT point", expected, got, remedy, NoKKTPointError)
 
 
 def multiplier_bounds(x: Array, slope: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ With R_min, R_max the smallest and largest ||x_n|| and p_max = max |<x_n, x_k>| 
 """
 
 import math
+from bisect import bisect_right
 from typing import NamedTuple
 
 from scipy.special import ndtri
@@ -73,16 +74,10 @@ def smallest_dimension(n: int, slope: float) -> float:
 def largest_number(dim: int, slope: float) -> int:
     """The largest N for which `smallest_dimension` is at most d; at least 1."""
     dim = checks.whole_number("dim", dim, 1)
-    low, high = 1, 2
+    high = 2
     while smallest_dimension(high, slope) <= dim:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if smallest_dimension(middle, slope) <= dim:
-            low = middle
-        else:
-            high = middle
-    return low
+        high *= 2
+    return bisect_right(range(1, high), float(dim), key=lambda n: smallest_dimension(n, slope))
 
 
 def median_of_largest(count: int) -> float:

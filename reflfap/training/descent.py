@@ -57,28 +57,31 @@ def descent(
     Raises InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
     """
     check_problem(net, x, y)
-    _check_settings(epochs, rate, momentum, form)
+    checks.whole_number("epochs", epochs, least=1)
+    checks.real_number("rate", rate, 0, math.inf, closed="()")
+    checks.real_number("momentum", momentum, 0, 1, closed="[)")
+    checks.choice("form", form, FORMS)
     if form == "auto":
         form = "coefficients" if x.shape[0] < 2 * x.shape[1] else "weights"
     kept = monitor.restore(stage) or {}
-    state = _State(net, x, form, kept)
-    run = _Descent(net, y, loss, state)
+    run = _Descent(net, x, y, loss, form, kept)
     course = _Course(rate, x.dtype, x.shape[0], [float(past) for past in kept.get("loss", ())])
     most = 1 if on_host(namespace(x)) else EPOCHS_UNREAD
     monitor.begin(stage, epochs, "epoch", len(course.losses))
     while (left := epochs - len(course.losses)) and not course.schedule.exhausted:
         monitor.advance(_block(run, course, momentum, min(left, most)))
         if monitor.due():
-            monitor.keep(stage, state.kept(course.losses))
-    monitor.keep(stage, state.kept(course.losses))
+            monitor.keep(stage, run.kept(course.losses))
+    monitor.keep(stage, run.kept(course.losses))
+    stopped = "rate" if course.schedule.exhausted else "epochs"
     _, q = run.measured()
-    course.end(float(log_mean(loss, q)), q)
+    course.read([float(log_mean(loss, q))])
+    course.check(q)
     monitor.end()
     time = np.concatenate([[0.0], np.cumsum(course.rates[:-1])]) / (1 - momentum)
     trace = Trace(time, np.asarray(course.losses), np.asarray(course.rates))
-    stopped = "rate" if course.schedule.exhausted else "epochs"
-    C = None if state.on_weights else state.S
-    return Trained(net._replace(W=state.weights()), q, trace, stopped, C)
+    C = None if run.on_weights else run.S
+    return Trained(net._replace(W=run.weights()), q, trace, stopped, C)
 
 
 def _block(run: "_Descent", course: "_Course", momentum: float, count: int) -> int:
@@ -87,12 +90,12 @@ def _block(run: "_Descent", course: "_Course", momentum: float, count: int) -> i
     The rate is taken to stay as it is. Where the schedule cuts it before the block's end, the
     state from before is taken again and brought to the cut.
     """
-    before = (run.state.S.copy(), run.state.V.copy()) if count > 1 else None
+    before = (run.S.copy(), run.V.copy()) if count > 1 else None
     rate = course.schedule.rate
     decay = momentum * (rate / course.rates[-1] if course.rates else 1)
     made = course.read(floats(*run.epochs(count, rate, decay, momentum)))
     if made < count and before is not None:
-        run.state.S, run.state.V = before
+        run.S, run.V = before
         run.epochs(made, rate, decay, momentum)
         if course.refused is not None:
             run.q = run.measured()[1]
@@ -123,13 +126,6 @@ class _Course:
                 return made + 1
         return len(logs)
 
-    def end(self, log: float, q: Array) -> None:
-        """Take note of the final state's loss."""
-        self.refused = None if log < self.most else log
-        self.check(q)
-        self.losses.append(math.exp(log))
-        self.rates.append(self.schedule.rate)
-
     def check(self, q: Array) -> None:
         """NonFiniteError if a loss was refused; q (N,) are the margins that made it."""
         if self.refused is None:
@@ -137,22 +133,37 @@ class _Course:
         epoch = len(self.losses)
         if not math.isfinite(self.refused):
             checks.finite_or_raise(q, "margin", f"epoch {epoch}")
-        raise NonFiniteError(
-            f"loss: expected a mean that {self.dtype} can hold, got exp({self.refused:.4g}) at "
-            f"epoch {epoch}; lower the learning rate, or scale the data down"
-        )
+        expected, got = f"a mean that {self.dtype} can hold", f"exp({self.refused:.4g})"
+        remedy = "lower the learning rate, or scale the data down"
+        refuse("loss", expected, f"{got} at epoch {epoch}", remedy, NonFiniteError)
 
 
 class _Descent:
-    """A network's state on its way, and the epoch (N6)."""
+    """A network on its way, and the epoch (N6).
 
-    def __init__(self, net: Network, y: Array, loss: Loss, state: "_State") -> None:
-        self.net, self.y, self.loss, self.state = net, y, loss, state
+    S with its velocity V: the weights W (m, d), or the coefficients C (m, N) of W = W0 + C X.
+    """
+
+    def __init__(
+        self, net: Network, x: Array, y: Array, loss: Loss, form: str, kept: Mapping[str, Any]
+    ) -> None:
+        xp, self.on_weights = namespace(x), form == "weights"
+        self.net, self.x, self.y, self.loss = net, x, y, loss
         self.q: Array = None  # (N,) margins before the last update
+        self.Z0 = None if self.on_weights else net.W @ x.T
+        self.B = x.T if self.on_weights else x @ x.T  # Z = Z0 + S B
+        self.names = ("W", "V") if self.on_weights else ("C", "U")
+        if kept:
+            self.S, self.V = (asarray(kept[name], xp) for name in self.names)
+        else:
+            self.S = net.W.copy() if self.on_weights else xp.zeros_like(self.Z0)
+            self.V = xp.zeros_like(self.S)
 
     def measured(self) -> tuple[Array, Array]:
         """phi'(Z), (m, N), and margins (N,) of the present state."""
-        Z = self.state.preactivations()
+        Z = self.S @ self.B
+        if self.Z0 is not None:
+            Z += self.Z0
         slopes = activation_slope(Z, self.net.slope)
         return slopes, self.y * (self.net.a @ (slopes * Z))  # phi(z) = phi'(z) z
 
@@ -167,50 +178,18 @@ class _Descent:
                 slopes, self.q = self.measured()
                 logs.append(log_mean(self.loss, self.q))
                 df = rate * output_gradient(self.loss, self.y, self.q)
-                self.state.step(backward(self.net, slopes, df), decay)
+                G = backward(self.net, slopes, df)
+                self.V *= decay
+                self.V += G @ self.x if self.on_weights else G
+                self.S -= self.V
                 decay = momentum
         return logs
 
-
-class _State:
-    """S with its velocity V: the weights W (m, d), or the coefficients C (m, N) of W = W0 + C X."""
-
-    def __init__(self, net: Network, x: Array, form: str, kept: Mapping[str, Any]) -> None:
-        xp = namespace(x)
-        self.W0, self.x, self.on_weights = net.W, x, form == "weights"
-        self.names = ("W", "V") if self.on_weights else ("C", "U")
-        self.Z0 = None if self.on_weights else net.W @ x.T
-        self.B = x.T if self.on_weights else x @ x.T  # Z = Z0 + S B
-        if kept:
-            self.S, self.V = (asarray(kept[name], xp) for name in self.names)
-        else:
-            self.S = net.W.copy() if self.on_weights else xp.zeros_like(self.Z0)
-            self.V = xp.zeros_like(self.S)
-
-    def preactivations(self) -> Array:
-        Z = self.S @ self.B
-        if self.Z0 is not None:
-            Z += self.Z0
-        return Z
-
-    def step(self, G: Array, decay: float) -> None:
-        """V <- decay V + lr dL/dS, S <- S - V; G comes multiplied by lr."""
-        self.V *= decay
-        self.V += G @ self.x if self.on_weights else G
-        self.S -= self.V
-
     def weights(self) -> Array:
-        return self.S if self.on_weights else self.W0 + self.S @ self.x
+        return self.S if self.on_weights else self.net.W + self.S @ self.x
 
     def kept(self, losses: list[float]) -> dict[str, Any]:
         return {**dict(zip(self.names, (self.S, self.V), strict=True)), "loss": np.asarray(losses)}
-
-
-def _check_settings(epochs: int, rate: float, momentum: float, form: str) -> None:
-    checks.whole_number("epochs", epochs, least=1)
-    checks.real_number("rate", rate, 0, math.inf, closed="()")
-    checks.real_number("momentum", momentum, 0, 1, closed="[)")
-    checks.choice("form", form, FORMS)
 
 
 def check_problem(net: Network, x: Array, y: Array) -> None:

@@ -7,11 +7,10 @@ Every gradient is a combination of the samples, so W = W0 + C X, and with r = -l
 Descent resolves this with steps that are equal in t although the loss falls like 1/t. Here a step
 is as long as its error allows, and reaching t takes a number of steps that grows with log t.
 
-`implicit`, the default, takes a step h three times with the pattern frozen, implicit on the margins
-(reflfap.training.implicit), so that no eigenvalue of K limits h: once whole, and in two halves with
-the pattern read anew in the middle. Two times the halves minus the whole is of second order in h.
-`explicit` is the midpoint rule, an independent check; its steps are limited by the largest
-eigenvalue of K, which on raw images is hundreds of times the rest.
+A step h is taken three times with the pattern frozen, implicit on the margins
+(reflfap.training.implicit), so that no eigenvalue of K limits h: the largest is hundreds of times
+the rest on raw images. Once whole, and in two halves with the pattern read anew in the middle. Two
+times the halves minus the whole is of second order in h.
 
 Where a unit is pushed off a sample from one side and onto it from the other, z_jn slides along the
 kink: its sign changes in every step however short, and the order then approaches one, with the
@@ -26,7 +25,7 @@ import numpy as np
 
 from reflfap import checks
 from reflfap.backend import Array, Namespace, asarray, floats, namespace
-from reflfap.errors import ConvergenceError, NonFiniteError
+from reflfap.errors import ConvergenceError, NonFiniteError, refuse
 from reflfap.losses import Loss, log_mean, rate
 from reflfap.monitor import SILENT, Monitor
 from reflfap.onehidden import Network, activation_slope, backward
@@ -49,15 +48,6 @@ class State(NamedTuple):
     slopes: Array  # (m, N) phi'(Z), the pattern
     q: Array  # (N,) float64 margins, read from Z
     log_loss: Array  # 0-d float64
-
-
-class Attempt(NamedTuple):
-    """A step that was tried."""
-
-    state: State
-    error: Array  # 0-d, RMS difference of the margins to those of an embedded method of first order
-    newton: int
-    flops: float
 
 
 def flow(
@@ -111,46 +101,40 @@ def released_time(epochs: int, rate: float = 0.01, momentum: float = 0.9) -> flo
     return epochs * rate / (1 - momentum)
 
 
-Row = tuple[float, float, float, float, float, float]  # one state of FlowTrace
+Row = tuple[float, ...]  # one state of FlowTrace
 
 
 def _advance(
     run: "_Flow", state: State, h: float, time: float, tolerance: float
 ) -> tuple[State, float, Row]:
     """One accepted step from `state`, the next step's length, and the trace of this one."""
-    newton, flops, failure = 0, 0.0, ""
+    newton, flops, failure = 0.0, 0.0, ""
     for _ in range(1 + MOST_REJECTIONS):
         length = min(h, time - state.t)
         try:
-            tried = run.attempt(state, length, tolerance)
+            tried, difference, iterations, operations = run.attempt(state, length, tolerance)
         except ConvergenceError as unsolved:
             # Newton's method may fail at a long step; where it goes on to fail, something is wrong
             failure, h, run.unsolved = f"({unsolved})", 0.1 * length, run.unsolved + 1
             if run.unsolved > MOST_UNSOLVED:
                 break
             continue
-        newton, flops = newton + tried.newton, flops + tried.flops
-        error, before, after, turned = floats(
-            tried.error,
-            state.log_loss,
-            tried.state.log_loss,
-            run.sign_changes(state, tried.state),
-        )
-        run.check(tried.state, after)
+        newton, flops = newton + iterations, flops + operations
+        signs = run.xp.sum(run.xp.astype(state.slopes != tried.slopes, run.xp.int64))
+        error, before, after, turned = floats(difference, state.log_loss, tried.log_loss, signs)
+        run.check(tried, after)
         change = abs(after - before)
         # the estimate is of second order in h
         factor = 0.9 * math.sqrt(tolerance / max(error, 1e-12 * tolerance))
         factor = min(GROWTH, factor, MOST_LOG_LOSS / max(change, 1e-12))
         if error <= tolerance and change <= 1.5 * MOST_LOG_LOSS:
-            end = tried.state._replace(t=time) if h >= time - state.t else tried.state
-            row = (state.t, math.exp(before), length, turned, float(newton), flops)
-            return end, length * factor, row
+            end = tried._replace(t=time) if h >= time - state.t else tried
+            return end, length * factor, (state.t, math.exp(before), length, turned, newton, flops)
         failure = f"{error:.3g}"
         h = length * (max(0.1, min(0.7, factor)) if math.isfinite(factor) else 0.1)
-    raise ConvergenceError(
-        f"flow: expected an error of at most {tolerance:g}, got {failure} at t = {state.t:.6g} "
-        f"with the step cut to {h:.3g}; use float64, or a larger tolerance"
-    )
+    got = f"{failure} at t = {state.t:.6g} with the step cut to {h:.3g}"
+    remedy = "use float64, or a larger tolerance"
+    refuse("flow", f"an error of at most {tolerance:g}", got, remedy, ConvergenceError)
 
 
 class _Flow:
@@ -178,7 +162,7 @@ class _Flow:
     def restored(self, kept: Mapping[str, Any]) -> tuple[State, float, list[Row]]:
         C, Z = asarray(kept["C"], self.xp), asarray(kept["Z"], self.xp)
         rows = [tuple(map(float, row)) for row in kept["rows"]]
-        return self.read(float(kept["t"]), C, Z), float(kept["h"]), rows  # type: ignore[return-value]
+        return self.read(float(kept["t"]), C, Z), float(kept["h"]), rows
 
     def read(self, t: float, C: Array, Z: Array) -> State:
         """The state with its margins and its loss."""
@@ -211,43 +195,32 @@ class _Flow:
         change += state.C
         return self.read(state.t + h, change, Z)
 
-    def interaction(self, state: State) -> Array:
-        """M of `state`, in place of the last one."""
-        self.M = interaction(self.K, state.slopes, self.M)
-        return self.M
-
     def spread(self, D: Array) -> Array:
         """D K, (m, N): the change of Z that the change D of C makes."""
         return (D @ self.x) @ self.x.T if self.low_rank else D @ self.K
 
-    def sign_changes(self, state: State, end: State) -> Array:
-        """The number of unit-sample pairs whose z changed sign, 0-d."""
-        return self.xp.sum(self.xp.astype(state.slopes != end.slopes, self.xp.int64))
-
-    def attempt(self, state: State, h: float, tolerance: float) -> Attempt:
-        """2 (two half steps) - (a whole step), each implicit with its pattern frozen."""
+    def attempt(
+        self, state: State, h: float, tolerance: float
+    ) -> tuple[State, Array, float, float]:
+        """2 (two half steps) - (a whole step), each implicit with its pattern frozen: its end, the
+        RMS difference of the margins to those of an embedded method of first order, 0-d, Newton's
+        iterations, and operations.
+        """
         c, inner = h / self.n, 0.01 * tolerance
-        M = self.interaction(state)
-        whole = implicit_step(self.loss, M, self.y, state.q, c, inner)
-        first = implicit_step(self.loss, M, self.y, state.q, c / 2, inner)
+        self.M = interaction(self.K, state.slopes, self.M)
+        whole = implicit_step(self.loss, self.M, self.y, state.q, c, inner)
+        first = implicit_step(self.loss, self.M, self.y, state.q, c / 2, inner)
         middle = self.moved(state, h / 2, self.force(state, c / 2 * first.r))
-        M = self.interaction(middle)
-        second = implicit_step(self.loss, M, self.y, middle.q, c / 2, inner)
+        self.M = interaction(self.K, middle.slopes, self.M)
+        second = implicit_step(self.loss, self.M, self.y, middle.q, c / 2, inner)
         change = self.force(state, c * (first.r - whole.r))
         change += self.force(middle, c * second.r)
         end = self.moved(state, h, change)
-        error = rms(end.q - second.q)
-        solves = (whole, first, second)
-        vectors = sum(solve.products for solve in solves) * 2 * self.n**2
-        flops = 2 * self._spread_flops() + 2 * self._interaction_flops() + vectors
-        return Attempt(end, error, sum(solve.newton for solve in solves), flops)
-
-    def _spread_flops(self) -> float:
-        m, (n, d) = self.net.W.shape[0], self.x.shape
-        return float(4 * m * n * d if self.low_rank else 2 * m * n**2)
-
-    def _interaction_flops(self) -> float:
-        return float(self.net.W.shape[0] * self.n**2)
+        solves, m, (n, d) = (whole, first, second), self.net.W.shape[0], self.x.shape
+        vectors = sum(solve.products for solve in solves) * 2 * n**2
+        spread = 4 * m * n * d if self.low_rank else 2 * m * n**2
+        newton, flops = sum(solve.newton for solve in solves), 2 * spread + 2 * m * n**2 + vectors
+        return end, rms(end.q - second.q), float(newton), float(flops)
 
 
 def _percent(t: float, time: float) -> int:

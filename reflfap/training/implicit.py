@@ -9,10 +9,10 @@ where K = X X^T and o is the entrywise product. M is positive semi-definite, a p
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from reflfap.backend import Array, floats, namespace, on_host
-from reflfap.errors import ConvergenceError, NonFiniteError
+from reflfap.errors import ConvergenceError, NonFiniteError, refuse
 from reflfap.losses import Loss, rate, value
 
 MOST_NEWTON = 60
@@ -22,6 +22,10 @@ HALVINGS = 20
 # On a device, where a look at a number waits for all the work before it:
 NEWTON_UNREAD = 2  # iterations before the first look; mostly enough, on white data and on images
 CG_UNREAD = 8  # iterations in all, without a look; 4 to 6 are enough
+
+
+Pair: TypeAlias = tuple[Array, Array]
+"""A vector v, (N,), and H v."""
 
 
 class Implicit(NamedTuple):
@@ -88,20 +92,12 @@ def implicit_step(loss: Loss, M: Array, y: Array, q: Array, c: float, tolerance:
         length = _line_search(loss, q, (v, Hv), (s, Hs), c, xp.sum(Hg * s) / c)
         length = xp.where(residual > tolerance, length, 0.0)  # where nobody has looked
         v, Hv = v + length * s, Hv + length * Hs
-    raise ConvergenceError(
-        f"implicit step: expected a residual of {tolerance:.2g} in {MOST_NEWTON} Newton "
-        f"iterations, got {floats(rms(Hg))[0]:.2g}; use float64, or a larger tolerance"
-    )
+    expected = f"a residual of {tolerance:.2g} in {MOST_NEWTON} Newton iterations"
+    got, remedy = f"{floats(rms(Hg))[0]:.2g}", "use float64, or a larger tolerance"
+    refuse("implicit step", expected, got, remedy, ConvergenceError)
 
 
-def _line_search(
-    loss: Loss,
-    q: Array,
-    point: tuple[Array, Array],
-    step: tuple[Array, Array],
-    c: float,
-    slope: Array,
-) -> Array:
+def _line_search(loss: Loss, q: Array, point: Pair, step: Pair, c: float, slope: Array) -> Array:
     """The first of 1, 1/2, ..., 2^-20 along `step` at which P has fallen by a part of its `slope`,
     0-d. On the host one after the other, on a device all at once: it is the largest that does."""
     xp = namespace(q)
@@ -148,10 +144,9 @@ def conjugate_gradients(
         direction = residual + size / before * direction
     if unread is not None:
         return x
-    raise ConvergenceError(
-        f"conjugate gradients: expected a residual cut to {tolerance:.2g} in {MOST_CG} "
-        f"iterations, got {tolerance * math.sqrt(float(size / enough)):.2g}; use float64"
-    )
+    expected = f"a residual cut to {tolerance:.2g} in {MOST_CG} iterations"
+    got = f"{tolerance * math.sqrt(float(size / enough)):.2g}"
+    refuse("conjugate gradients", expected, got, "use float64", ConvergenceError)
 
 
 def rms(values: Array) -> Array:

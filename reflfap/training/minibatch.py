@@ -8,15 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reflfap import checks
-from reflfap.backend import (
-    Array,
-    HostArray,
-    Namespace,
-    asarray,
-    device_memory,
-    floats,
-    namespace,
-)
+from reflfap.backend import Array, HostArray, asarray, device_memory, floats, namespace, slices
 from reflfap.deep import classifier, softmax
 from reflfap.deep.classifier import Images
 from reflfap.deep.network import Chain, Gradients, Moments, Pass, Weights, running
@@ -94,12 +86,13 @@ def train_by_batches(
     _check(images, how, epochs)
     course = _Course(weights, how, monitor.restore(stage))
     count = len(images.y) // how.batch
-    monitor.begin(stage, epochs * count * how.batch, "image", course.seen(count))
+    done = (course.epoch * count + course.batch) * how.batch
+    monitor.begin(stage, epochs * count * how.batch, "image", done)
     remedy = "use a smaller batch"
     with WorkerPool(workers) as pool, device_memory(f"batches of {how.batch} images", remedy):
         while course.epoch < epochs:
             order = batches.order(seed, stage, course.epoch, len(images.y))
-            rate = course.rate()
+            rate = Plateau(how.rate).course(course.past["loss"])[0].rate
             for number in range(course.batch, count):
                 some = order[number * how.batch : (number + 1) * how.batch]
                 batch = Images(images.x[some], images.y[some])
@@ -110,8 +103,7 @@ def train_by_batches(
                     monitor.keep(stage, course.state())
             course.check()
             on_test = classifier.image_accuracy(network, course.weights, test, pool)
-            course.end_epoch(count * how.batch, on_test)
-            monitor.say(course.line())
+            monitor.say(course.end_epoch(count * how.batch, on_test))
             monitor.keep(stage, course.state())
     monitor.end()
     return TrainedByBatches(course.weights, course.curves())
@@ -131,9 +123,9 @@ class _Course:
         self.loss = self.hits = 0.0  # sums over the epoch so far
         self.past: dict[str, list[float]] = {name: [] for name in CURVES}
         if kept is not None:
-            self._restore(kept, xp)
+            self._restore(kept)
 
-    def _restore(self, kept: Mapping[str, Any], xp: Namespace) -> None:
+    def _restore(self, kept: Mapping[str, Any]) -> None:
         for prefix, arrays in (("weights", self.weights), ("velocity", self.velocity)):
             for name, values in arrays.items():
                 found = kept.get(f"{prefix}:{name}")
@@ -141,27 +133,18 @@ class _Course:
                     got = "none" if found is None else f"{found.dtype} {found.shape}"
                     expected = f"{prefix} {name}, {values.dtype} {values.shape}"
                     refuse("checkpoint", expected, got, "it is of another network: use --force")
-                arrays[name] = asarray(np.array(found, order="C"), xp)  # steps are made in place
+                own = np.array(found, order="C")  # steps are made in place
+                arrays[name] = asarray(own, namespace(values))
         self.epoch, self.batch = (int(kept[name]) for name in ("epoch", "batch"))
         self.loss, self.hits = (float(kept[name]) for name in ("loss_sum", "hits"))
         self.past = {name: [float(one) for one in kept[name]] for name in CURVES}
 
     def state(self) -> dict[str, Any]:
         """What `_restore` takes."""
-        arrays = {f"weights:{name}": values for name, values in self.weights.items()}
-        arrays |= {f"velocity:{name}": values for name, values in self.velocity.items()}
-        numbers = {"epoch": self.epoch, "batch": self.batch}
-        sums = {"loss_sum": self.loss, "hits": self.hits}
-        past = {name: np.asarray(values) for name, values in self.past.items()}
-        return {**arrays, **{k: np.asarray(v) for k, v in (numbers | sums).items()}, **past}
-
-    def seen(self, batches_each: int) -> int:
-        """Images that went into this state."""
-        return (self.epoch * batches_each + self.batch) * self.how.batch
-
-    def rate(self) -> float:
-        """In the present epoch."""
-        return Plateau(self.how.rate).course(self.past["loss"])[0].rate
+        arrays = _prefixed("weights", self.weights) | _prefixed("velocity", self.velocity)
+        numbers = {"epoch": self.epoch, "batch": self.batch, "loss_sum": self.loss}
+        rest = {"hits": self.hits, **self.past}
+        return arrays | {name: np.asarray(one) for name, one in {**numbers, **rest}.items()}
 
     def step(
         self, network: Chain, batch: Images, rate: float, pool: WorkerPool, draw: Draw
@@ -173,7 +156,7 @@ class _Course:
             raise NonFiniteBatchError(
                 f"loss: expected a finite number, got {loss} at epoch {draw.epoch + 1}, batch "
                 f"{draw.batch + 1}; lower the learning rate",
-                {**batch._asdict(), **{f"weights:{k}": v for k, v in self.weights.items()}},
+                batch._asdict() | _prefixed("weights", self.weights),
             )
         self.weights |= network.moved(self.weights, found.moments)
         step(self.weights, self.velocity, found.gradients, self.how, rate, pool)
@@ -190,25 +173,26 @@ class _Course:
                 raise NonFiniteBatchError(
                     f"{name}: expected finite numbers, got NaN or infinity after epoch "
                     f"{self.epoch + 1}; lower the learning rate",
-                    {f"weights:{k}": v for k, v in self.weights.items()},
+                    _prefixed("weights", self.weights),
                 )
 
-    def end_epoch(self, seen: int, accuracy_test: float) -> None:
+    def end_epoch(self, seen: int, accuracy_test: float) -> str:
+        """Takes note of the epoch's curves, and gives a line about it for people."""
         values = (self.loss / seen, self.hits / seen, accuracy_test)
         for name, value in zip(CURVES, values, strict=True):
             self.past[name].append(value)
         self.loss = self.hits = 0.0
         self.epoch, self.batch = self.epoch + 1, 0
-
-    def line(self) -> str:
-        """The last epoch, for people."""
-        loss, own, test = (self.past[name][-1] for name in CURVES)
+        loss, own, test = values
         return f"epoch {self.epoch}: loss {loss:.4f}, accuracy {own:.4f}, on test images {test:.4f}"
 
     def curves(self) -> Curves:
         rates = Plateau(self.how.rate).course(self.past["loss"])[1]
-        loss, accuracy, accuracy_test = (np.asarray(self.past[name]) for name in CURVES)
-        return Curves(loss, accuracy, accuracy_test, np.asarray(rates))
+        return Curves(*(np.asarray(one) for one in (*self.past.values(), rates)))
+
+
+def _prefixed(prefix: str, arrays: Weights) -> dict[str, Any]:
+    return {f"{prefix}:{name}": values for name, values in arrays.items()}
 
 
 class BatchGradient(NamedTuple):
@@ -260,11 +244,7 @@ def step(
 
     g <- sum of gradients + decay w,   v <- mu v + g,   w <- w - rate (g + mu v).
     """
-    blocks = [
-        (name, slice(first, first + BLOCK))
-        for name in velocity
-        for first in range(0, velocity[name].size, BLOCK)
-    ]
+    blocks = [(name, block) for name, v in velocity.items() for block in slices(v.size, BLOCK)]
 
     def work(part: int, total: Total) -> None:
         for name, block in blocks[part :: pool.workers]:

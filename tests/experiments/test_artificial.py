@@ -70,7 +70,10 @@ def test_given_weights_are_used():
     config = ArtificialConfig(**SMALL)
     rng = np.random.default_rng(5)
     W0 = onehidden.initial_weights(config.hidden, config.dim, rng).astype(config.dtype)
-    given, drawn = artificial.cell(config, initial={"noise": W0}), artificial.cell(config)
+    given, drawn = (
+        artificial.cell(config, known=KnownParts(initial={"noise": W0})),
+        artificial.cell(config),
+    )
     assert np.array_equal(given.weights["standard"], drawn.weights["standard"])
     assert not np.array_equal(given.weights["noise"], drawn.weights["noise"])
 

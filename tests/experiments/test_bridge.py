@@ -121,9 +121,9 @@ def test_directions_of_bytes():
     """Bytes are the same images at another scale; their squares do not wrap."""
     x = drawn_images(40).x.reshape(40, D)
     vectors, energy = bridge.directions(x)
-    floats = bridge.directions(x / 255)
-    assert energy == pytest.approx(255**2 * floats.energy)
-    overlap = np.abs(np.sum(vectors * floats.vectors, axis=0))
+    of_floats, energy_of_floats = bridge.directions(x / 255)
+    assert energy == pytest.approx(255**2 * energy_of_floats)
+    overlap = np.abs(np.sum(vectors * of_floats, axis=0))
     assert overlap == pytest.approx(np.ones(len(energy)), abs=1e-6)
 
 

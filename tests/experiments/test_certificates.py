@@ -9,11 +9,13 @@ from reflfap.cli import main as cli
 from reflfap.errors import InputError
 from reflfap.experiments import certificates
 from reflfap.experiments.certificates import REGIMES, CertificatesConfig, draw
+from reflfap.experiments.experiment import Inputs
+from reflfap.monitor import SILENT
 
 
 @pytest.fixture(scope="module")
 def found():
-    return certificates.certificates(CertificatesConfig())
+    return certificates.compute(CertificatesConfig(), Inputs(), SILENT).metrics
 
 
 @pytest.mark.parametrize("regime", ["orthogonal", "holds"])

@@ -42,7 +42,7 @@ def test_it_learns():
     for part in some(config):
         chosen = np.isin(part.y, (1, 8))
         parts.append(Images(part.x[chosen], part.y[chosen]))
-    found = classify.train_classifier(config, *parts, workers=2)
+    found = classify.train_classifier(config, *parts, Inputs(workers=2))
     assert found.metrics["acc_standard_test"] > 0.9
     assert found.curves.loss[-1] < found.curves.loss[0]
     assert found.metrics["acc_standard_test_best"] == found.curves.accuracy_test.max()
@@ -61,7 +61,7 @@ def test_subsets():
             totals.append(total)
 
     def trained(config, images):
-        found = classify.train_classifier(config, images, test, monitor=Watched(), workers=2)
+        found = classify.train_classifier(config, images, test, Inputs(workers=2), Watched())
         return found.weights["conv5.bias"]
 
     assert not np.array_equal(trained(config, train), trained(replace(config, seed=1), train))

@@ -12,7 +12,7 @@ from reflfap import onehidden
 from reflfap.cli import main as cli
 from reflfap.errors import InputError
 from reflfap.experiments import images
-from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.experiment import Inputs, canonical_json
 from reflfap.experiments.images import ImagesConfig, two_classes
 from reflfap.experiments.registry import from_json
 from reflfap.experiments.three_networks import KnownParts, initial_network, train
@@ -20,6 +20,7 @@ from reflfap.runs.store import open_result
 
 SMALL = {"hidden": 20, "n": 100, "n_adv": 300, "epochs": 10_000}
 SHAPE = (28, 28)
+INPUTS = Inputs(images=load)
 
 
 def config(**change):
@@ -31,7 +32,7 @@ def test_the_phenomenon():
 
     Trousers against bags, 40 test images: chance is 0.5 with a standard error of 0.08.
     """
-    metrics = images.cell(config(), two_classes(config(), load)).metrics
+    metrics = images.cell(config(), INPUTS).metrics
     assert metrics["acc_standard_test"] > 0.9
     assert metrics["acc_adversarial_test"] > 0.9
     assert abs(metrics["acc_noise_test"] - 0.5) < 5 * 0.08
@@ -74,15 +75,14 @@ def test_labels_follow_the_order_of_classes():
 def test_flipped_labels_have_a_threshold():
     """Far below the size that (L2) asks for flipped labels teach the lie, far beyond the truth."""
     one = config(scenario="natural-flipped", epsilon=0.0, epochs=1000)
-    data = two_classes(one, load)
-    metrics = images.cell(one, data).metrics
+    metrics = images.cell(one, INPUTS).metrics
     threshold = metrics["flip_threshold"]
     assert threshold > 0
     assert metrics["acc_adversarial_test"] < 0.2
-    far = images.cell(replace(one, epsilon=8 * threshold), data).metrics
+    far = images.cell(replace(one, epsilon=8 * threshold), INPUTS).metrics
     assert far["flip_threshold"] == threshold
     assert far["acc_adversarial_test"] > 0.8
-    assert "flip_threshold" not in images.cell(config(), data).metrics
+    assert "flip_threshold" not in images.cell(config(), INPUTS).metrics
 
 
 def test_centring():
@@ -92,7 +92,7 @@ def test_centring():
     assert centred.natural.x.mean(axis=0) == pytest.approx(0, abs=1e-6)
     for one, other in zip(plain[:3], centred[:3], strict=True):
         assert one.x - centred.mean == pytest.approx(other.x, abs=1e-6)
-    metrics = images.cell(config(centre=True), data).metrics
+    metrics = images.cell(config(centre=True), INPUTS).metrics
     assert metrics["acc_adversarial_test"] > 0.8
 
 
@@ -101,10 +101,9 @@ def test_centring():
 def test_cells_share_networks(scenario, centre):
     """The networks of a cell trained alone, from the config that all such cells have in common."""
     one = config(scenario=scenario, centre=centre, epochs=100)
-    data = two_classes(one, load)
-    cell = images.cell(one, data)
+    cell = images.cell(one, INPUTS)
     for name, change in (("standard", {"n_adv": 9, "scenario": "noise"}), ("noise", {"n": 90})):
-        alone = images.shared_network(images.shared(one, name), data, name)
+        alone = images.shared_network(images.shared(one, name), name, INPUTS)
         assert np.array_equal(alone.net.W, cell.weights[name])
         changed = replace(one, **change, epsilon=0.5)
         same = images.shared(changed, name) == images.shared(one, name)
@@ -114,10 +113,10 @@ def test_cells_share_networks(scenario, centre):
 def test_given_parts_are_those_computed():
     """Networks and perturbed samples computed before give the same cell."""
     one = config(dtype="float64", scenario="natural-flipped", n_adv=80)
-    data = two_classes(one, load)
-    before = images.cell(replace(one, n_adv=120), data).perturbed
-    parts = (images.shared_network(one, data, name) for name in ("standard", "noise"))
-    got, expected = images.cell(one, data, known=KnownParts(*parts, before)), images.cell(one, data)
+    before = images.cell(replace(one, n_adv=120), INPUTS).perturbed
+    parts = (images.shared_network(one, name, INPUTS) for name in ("standard", "noise"))
+    known = KnownParts(*parts, before)
+    got, expected = images.cell(one, INPUTS, known=known), images.cell(one, INPUTS)
     assert got.metrics == pytest.approx(expected.metrics, abs=1e-9)
     assert got.weights["adversarial"] == pytest.approx(expected.weights["adversarial"], abs=1e-9)
 
@@ -128,7 +127,7 @@ def test_the_normal_is_that_of_the_mean_weights():
     samples = images.prepare(cell, data)
     net = train(cell, "standard", *samples.natural)
     start = initial_network(cell, "standard")
-    b = images.learned_normal(net, samples.natural)
+    b, _ = images.learned_normal(net, samples.natural)
     difference = 2 / (1 + cell.slope) * onehidden.output_weights(20) @ (net.net.W - start.W)
     assert b == pytest.approx(difference, rel=1e-6, abs=1e-9)
 

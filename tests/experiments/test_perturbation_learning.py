@@ -197,7 +197,7 @@ def test_workers_and_what_the_monitor_hears():
             pytest.fail("a block is kept by who made it")
 
     alone = perturb(how, some_margin(), made, 0)
-    together = perturb(how, some_margin(), made, 0, workers=2, monitor=Watched())
+    together = perturb(how, some_margin(), made, 0, Inputs(workers=2), Watched())
     for one, other in zip(alone, together, strict=True):
         assert np.array_equal(one, other)
     assert sum(told) == 130
@@ -315,7 +315,7 @@ def test_the_phenomenon():
         made = source(how, train)
         made = made._replace(target=made.target % 2)
         images = Images(perturb(how, margin, made, 0).x.reshape(-1, *SHAPE), made.target)
-        learnt = learn.learn_set(how, images, test)
+        learnt = deep_training.fit(how, "adversarial", images, test)
         accuracies.append(learnt.metrics["acc_adversarial_test"])
     assert accuracies[0] > 0.7
     assert abs(accuracies[1] - 0.5) < 0.15
@@ -372,7 +372,7 @@ def test_clean_images_only_measure():
     images = Images(train.x[:40], (train.y[:40] + 1) % 10)
     tests = [Images(train.x[100:200], np.full(100, one)) for one in range(10)]
     tests.append(Images(train.x[200:205], train.y[200:205]))
-    found = [learn.learn_set(how, images, test) for test in tests]
+    found = [deep_training.fit(how, "adversarial", images, test) for test in tests]
     assert len({one.metrics["acc_adversarial_test"] for one in found}) > 1
     for one in found[1:]:
         for name, values in found[0].weights.items():

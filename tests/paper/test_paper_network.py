@@ -57,6 +57,13 @@ def test_forward_at_kinks(p):
     agree(onehidden.margins(p.net, p.x, p.y), p.y * paper.f(p.x, p.W, p.gamma))
 
 
+@given(p=exact_problems())
+def test_accuracy(p):
+    """(E1): the fraction that is classified correctly, to which f(x) = 0 does not count."""
+    expected = paper.accuracy(*p)
+    agree(onehidden.accuracy(onehidden.margins(p.net, p.x, p.y)), expected, p.eps)
+
+
 @given(kind=LOSSES, seed=SEEDS, dtype=st.sampled_from(DTYPES))
 def test_loss_values(kind, seed, dtype):
     """(N2): l(q) and l'(q), for margins in -20 to 20.

@@ -23,7 +23,6 @@ from reflfap.theory import boundary, kkt, learning, perturbations, prediction
 from reflfap.theory.orthogonality import orthogonality
 
 PROBLEMS = real_problems() | exact_problems()
-LIMITS = {"float32": 1e-3, "float64": 1e-6}  # of the certificate
 
 
 def solved(p):
@@ -89,32 +88,33 @@ def test_nothing_is_violated_at_the_kkt_point(p):
     assert residual <= 100 * p.terms / p.gamma * p.eps
 
 
-@pytest.mark.parametrize("part", ["none", "W", "row", "larger", "smaller", "negative"])
-@given(p=orthogonal_problems())
-def test_violations(part, p):
-    """(T2): near the KKT point the four are those of the certificate, which refuses the large ones.
+@given(p=orthogonal_problems(), factor=st.floats(0.5, 2))
+def test_violations(p, factor):
+    """(T2): each violation is what it must be near the KKT point, and the certificate refuses it.
 
-    The certificate has them relative to the largest weight and multiplier.
+    W and lam times c: w_j is still that sum, but q = c. One lam alone: only that sum is wrong.
     """
+    assume(abs(factor - 1) > 0.01)
     W, lam = solved(p)
-    if part == "W":  # feasible, but neither stationary nor slack
-        W = 1.25 * W
-    elif part == "row":
-        W[-1] = 0
-    elif part != "none":
-        lam[0] *= {"larger": 1.25, "smaller": 0.75, "negative": -1}[part]
-    size = np.asarray([np.abs(W).max(), 1, lam.max(), lam.max()])
-    violations = np.asarray(paper.kkt_violations(W, lam, p.x, p.y, p.gamma))
-    violations = violations if lam.max() > 0 else np.full(4, inf)  # its scale makes no sense
-    arguments = (p._replace(W=W).net, p.x, p.y, lam.astype(float))
-    worst = (violations / size).max()
-    if worst <= LIMITS[str(p.x.dtype)]:
-        assert part == "none"
-        agree(kkt.certificate(*arguments)[1], worst, 100 * p.terms / p.gamma * p.eps)
-    else:
-        assert part != "none"
-        with pytest.raises(NoKKTPointError):
-            kkt.certificate(*arguments)
+    rounding = 100 * p.terms / p.gamma * p.eps
+
+    def violated(W, lam):
+        found = np.asarray(paper.kkt_violations(W, lam, p.x, p.y, p.gamma))
+        with pytest.raises(NoKKTPointError) as caught:
+            kkt.certificate(p._replace(W=W).net, p.x, p.y, lam.astype(float))
+        return found, str(caught.value)
+
+    c = np.asarray(factor, p.x.dtype)
+    found, message = violated(c * W, c * lam)
+    expected = (0, 1 - c, -c * lam.min(), c * lam.max() * abs(c - 1))
+    agree(found, expected, rounding * lam.max())
+    assert ("feasibility" if factor < 1 else "complementary slackness") in message
+    for c in (factor, -1):
+        changed = np.concatenate([c * lam[:1], lam[1:]]).astype(lam.dtype)
+        found, message = violated(W, changed)
+        off = abs(c - 1) * lam[0] * np.abs(p.x[0]).max() / np.sqrt(len(W))
+        agree(found, (off, 0, -changed.min(), 0), rounding * lam.max())
+        assert "stationarity" in message
 
 
 @given(p=orthogonal_problems())

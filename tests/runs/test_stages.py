@@ -21,8 +21,6 @@ from reflfap.errors import DamagedFileError, InputError, NonFiniteError, StoreEr
 from reflfap.experiments import (
     classify,
     deep_training,
-    learn,
-    perturb,
     perturb_config,
     perturbed_set,
 )
@@ -32,7 +30,6 @@ from reflfap.experiments.experiment import RunOptions, canonical_json, identity
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import PerturbConfig, Scale
 from reflfap.experiments.perturbed_set import BLOCK
-from reflfap.monitor import SILENT
 from reflfap.runs import running, store
 from reflfap.runs.progress import Bars
 from reflfap.sealed import is_locked
@@ -68,7 +65,7 @@ def tiny(monkeypatch):
 @pytest.fixture
 def made_blocks(tmp_path, monkeypatch):
     """The numbers of the blocks that were made, in this process and its children."""
-    log, make_block = tmp_path / "blocks", perturb.perturb_block
+    log, make_block = tmp_path / "blocks", perturbed_set.perturb_block
     log.touch()
 
     def logged(config, margin, source, number, *rest):
@@ -76,7 +73,7 @@ def made_blocks(tmp_path, monkeypatch):
             file.write(f"{number}\n")
         return make_block(config, margin, source, number, *rest)
 
-    monkeypatch.setattr(perturb, "perturb_block", logged)
+    monkeypatch.setattr(perturbed_set, "perturb_block", logged)
     return lambda: [int(line) for line in log.read_text().split()]
 
 
@@ -256,13 +253,13 @@ def test_learning_of_an_earlier_set_is_not_resumed(place, tmp_path, monkeypatch,
 
 def test_an_interruption_after_the_last_step(place, monkeypatch):
     """Ctrl-C while a set is put together ends it, and no further stage begins."""
-    config, summary = learn_config(), perturb.summary
+    config, summary = learn_config(), perturbed_set.summary
 
     def interrupted(*args):
         os.kill(os.getpid(), signal.SIGINT)
         return summary(*args)
 
-    monkeypatch.setattr(perturb, "summary", interrupted)
+    monkeypatch.setattr(perturbed_set, "summary", interrupted)
     with pytest.raises(KeyboardInterrupt):
         running.make(config, place)
     assert list(place.out.glob("perturb/*/result.h5"))
@@ -501,7 +498,7 @@ def test_subsets_are_the_first_samples(place, subset):
         images = perturbed_set.read_set(result)
     few = classifier.Images(images.x[: subset or 40], images.y[: subset or 40])
     test, _ = deep_training.split_of(place.inputs(), config.dataset, "test")
-    expected = learn.learn_set(learn_config(), few, test, np, SILENT)
+    expected = deep_training.fit(learn_config(), "adversarial", few, test)
     arrays, metrics, _ = content(path)
     for name, values in classifier.to_released(expected.weights).items():
         assert np.array_equal(arrays[f"networks/adversarial/{name}"], values)

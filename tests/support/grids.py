@@ -1,14 +1,12 @@
 """Small grids of E1, computed and stored as a sweep does, for the tests of figures and pages."""
 
 from dataclasses import replace
+from functools import partial
 
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.experiments.experiment import Inputs
-from reflfap.experiments.three_networks import KnownParts
-from reflfap.monitor import SILENT
+from reflfap.experiments.three_networks import NOTHING, swept
 from reflfap.runs import running
-from reflfap.runs.provenance import describe
 
 CENTRE = ArtificialConfig(dim=62, hidden=4, n=12, n_adv=20, epsilon=0.6, epochs=100)
 VALUES = {"dim": [31], "n": [24], "n_adv": [1, 10], "epsilon": [0.2]}
@@ -28,10 +26,8 @@ def configs(seeds=(0, 1)):
 def store_cells(out, some):
     """Compute and store cells; returns their paths."""
 
-    def computed(config):
-        compute = artificial.EXPERIMENT.sharing.compute
-        found = compute(config, Inputs(), SILENT, KnownParts())[1]
-        return found._replace(about={**describe(), "dtype": config.dtype})
+    def computed(config, inputs, monitor):
+        return swept(artificial.EXPERIMENT.sharing.cell(config, inputs, monitor, NOTHING))
 
     place = running.Place(out, quiet=True)
-    return [running.complete(one, place, lambda _, one=one: computed(one)) for one in some]
+    return [running.complete(one, place, partial(computed, one)) for one in some]

@@ -63,7 +63,9 @@ def test_a_stage_that_fails(tmp_path, brief, one_thread):
     good = LearnConfig(**SIZES)
     _, done = swept([bad, good], tmp_path)
     assert set(done.failed) == {identity(bad)}
-    assert "lower the learning rate" in store.failure(running.folder_of(tmp_path, bad))
+    assert (
+        "lower the learning rate" in (running.folder_of(tmp_path, bad) / store.FAILURE).read_text()
+    )
     assert set(done.done) == {identity(good)}
 
 

@@ -201,7 +201,7 @@ def test_a_second_route_agrees():
 
 @pytest.mark.numpy_only
 def test_stiffness_does_not_shorten_the_steps():
-    """Correlated data: an explicit scheme in so many steps of log time leaves the flow altogether."""
+    """Correlated data: an explicit scheme in so many steps of log time leaves the flow."""
     net, x, y = raw_images()
     done = flow(net, x, y, EXP, time=1e3, tolerance=0.1)
     steps = len(done.trace.time)
