@@ -22,15 +22,9 @@ settings.register_profile(
 settings.load_profile("reflfap")
 
 
-
-
-
-
 @pytest.fixture
 def problem() -> Problem:
     return make_problem()
-
-
 
 
 def fewer_examples(test, patch):
