@@ -105,7 +105,7 @@ def gradient_descent(W, x, y, gamma, epochs, kind="exponential", lr=0.01, mu=0.9
     """(N6) [released] v <- mu v + dL/dW, W <- W - lr v.
 
     lr is cut to a tenth after more than 10 epochs in a row without a relative improvement of the
-    loss by 1e-4, unless that changes it by less than 1e-8.
+    loss by 1e-4, unless that changes it by no more than 1e-8.
     """
     v, best, bad = 0 * W, inf, 0
     for _ in range(epochs):
@@ -215,7 +215,7 @@ def attack(W, x0, y_adv, gamma, norm, eps, steps, low=-inf, high=inf, kind="expo
         g, eta = dl_dx(W, x, y_adv, gamma, kind), x - x0
         if norm in ("l2", "linf"):
             eta = eta - eps / 5 * g / length(g, norm)
-            eta = eta * xp.minimum(eps / length(eta, norm), xp.ones_like(eta))
+            eta = eta * (eps / xp.maximum(length(eta, norm), eps))
         elif norm == "linf-sign":
             eta = xp.clip(eta - eps / 5 * xp.sign(g), -eps, eps)
         else:
