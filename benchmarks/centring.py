@@ -10,8 +10,8 @@ import os
 
 import numpy as np
 
-from reflfap.cli.run import two_classes
-from reflfap.experiments.images import ImagesConfig, prepare
+from data_loaders.images import load
+from reflfap.experiments.images import ImagesConfig, prepare, two_classes
 from reflfap.theory.orthogonality import orthogonality
 
 PAIRS = {"mnist": ("3", "7"), "fashion-mnist": ("1", "8"), "cifar-10": ("0", "1")}
@@ -30,7 +30,7 @@ def main() -> None:
     print(f"{'':28}{'N':>6}{'R_min':>8}{'R_max':>8}{'p_max':>8}{'|cos|':>7}", end="")
     print(f"{'margin, gamma 0.01':>20}{'gamma -> 1':>12}")
     for name, classes in PAIRS.items():
-        images = two_classes(ImagesConfig(dataset=name, classes=classes), None)
+        images = two_classes(ImagesConfig(dataset=name, classes=classes), load)
         for n in (1000, 10):
             for centre in (False, True):
                 config = ImagesConfig(

@@ -25,7 +25,7 @@ from reflfap.experiments.experiment import (
     Table,
 )
 from reflfap.experiments.plane import MOST_SAMPLES, plane_datasets
-from reflfap.experiments.three_networks import NOTHING, WHOLE, Cell, KnownParts, Labelled
+from reflfap.experiments.three_networks import NOTHING, WHOLE, Cell, KnownParts, Labelled, labelled
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
@@ -137,10 +137,8 @@ def compute(config: ArtificialConfig, inputs: Inputs, monitor: Monitor) -> Compu
     """A cell with all it has."""
     found = three_networks.whole_run(_with_plane(config, inputs, monitor))
     if _saves_data(inputs.options):
-        data = three_networks.labelled("natural", natural(config)) | three_networks.labelled(
-            "noise", noise(config)
-        )
-        return found._replace(datasets={**found.datasets, **data})
+        drawn = labelled("natural", natural(config)) | labelled("noise", noise(config))
+        found = found._replace(datasets={**found.datasets, **drawn})
     return found
 
 

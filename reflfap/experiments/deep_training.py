@@ -35,7 +35,6 @@ NORMALISATION = {
 }
 """Mean and deviation of the pixels, which the networks subtract and divide by, as released."""
 
-
 AXES = {
     1: "channel",
     2: "output, input",

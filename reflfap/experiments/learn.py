@@ -66,21 +66,17 @@ class LearnConfig(PerturbConfig, DeepConfig):
         scale = self.scale
         epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
         self.fill_in("batch", scale.batch)
-        rate = scale.rate or self._released_rate
+        if self.dataset == "cifar-10":
+            slow = self.scenario == "natural-random" and self.norm == "linf"
+        else:
+            slow = self.scenario == "noise" or self.norm != "l0"
+        rate = scale.rate or (0.01 if slow else 0.1)  # as released
         self.resolve(Preset(epochs, rate, scale.depth, scale.width, scale.augment))
         if self.subset >= self.samples:
             self.settle("subset", 0)
         learned = self.subset or self.samples
         if checks.filled_in("batch", self.batch) > learned:
             refuse("batch", f"at most the {learned} samples", self.batch, "use a smaller batch")
-
-    @property
-    def _released_rate(self) -> float:
-        if self.dataset == "cifar-10":
-            slow = self.scenario == "natural-random" and self.norm == "linf"
-        else:
-            slow = self.scenario == "noise" or self.norm != "l0"
-        return 0.01 if slow else 0.1
 
     @property
     def perturbed(self) -> PerturbConfig:
@@ -108,9 +104,8 @@ def compute(config: LearnConfig, inputs: Inputs, monitor: Monitor) -> Computed:
         images = Images(images.x[: config.subset], images.y[: config.subset])
     test, digest = deep_training.split_of(inputs, config.dataset, "test")
     states = ScopedStates(monitor, made.seal[:16])
-    found = deep_training.fit(
-        config, "adversarial", images, test, inputs, states
-    )  # clean ones only test it
+    # labels are the targets of the perturbations; clean images only test it
+    found = deep_training.fit(config, "adversarial", images, test, inputs, states)
     network = deep_training.deep_network(config)
     weights = {name: asarray(values, inputs.xp) for name, values in found.weights.items()}
     margin = classifier.margin_function(network, weights, shape)
@@ -168,10 +163,8 @@ def perturbation_tables(preset: str, *datasets: str) -> list[Table]:
     return tables
 
 
-_GRIDS: dict[str, tuple[str, ...]] = {
-    f"{preset}-{one}": (preset, one) for preset in SCALES for one in SCALES[preset]
-}
-_GRIDS |= {f"{preset}-all": (preset, *RELEASED) for preset in SCALES}
+_GRIDS = {f"{p}-{one}": partial(perturbation_tables, p, one) for p in SCALES for one in SCALES[p]}
+_GRIDS |= {f"{p}-all": partial(perturbation_tables, p, *RELEASED) for p in SCALES}
 
 EXPERIMENT = Experiment(
     config=LearnConfig,
@@ -184,9 +177,7 @@ EXPERIMENT = Experiment(
     check_before=perturb.check_before,
     goes_back=perturb.goes_back,
     presets={
-        **{name: partial(perturbation_tables, *grid) for name, grid in _GRIDS.items()},
-        "smoke": lambda: [
-            {"epochs": 2, "n_adv": 600, "attack_steps": 2, "scenario": SCENARIOS},
-        ],
+        **_GRIDS,
+        "smoke": lambda: [{"epochs": 2, "n_adv": 600, "attack_steps": 2, "scenario": SCENARIOS}],
     },
 )

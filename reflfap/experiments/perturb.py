@@ -42,7 +42,9 @@ def compute(config: PerturbConfig, inputs: Inputs, monitor: Monitor) -> Computed
     digest = weights_digest(weights)
     mark = hashlib.sha256(f"{digest} {digests} {BLOCK}".encode()).hexdigest()[:16]
     names = [f"{mark}-{number:06d}" for number in range(samples.blocks)]
-    perturbed_set.make_blocks(config, margin, samples, names, inputs, monitor)
+    perturb = perturbed_set.perturb_block
+    make = partial(perturb, config, margin, samples, inputs=inputs, monitor=monitor)
+    perturbed_set.make_blocks(samples, names, make, monitor)
     blocks = partial(perturbed_set.kept_blocks, names, monitor)
     found = perturbed_set.summary(config, samples, blocks())
     gradients = perturbed_set.probe_gradients(config, margin, test, inputs)

@@ -32,7 +32,6 @@ BLOCK = 512
 CHUNK = 64
 """Samples that a thread attacks at once: the activations of so many stay in the caches."""
 
-
 PROBE = 500
 """Clean test images over which input gradients are averaged."""
 
@@ -184,12 +183,7 @@ def probe_gradients(
 
 
 def make_blocks(
-    config: PerturbConfig,
-    margin: MarginFunction,
-    source: Source,
-    names: Sequence[str],
-    inputs: Inputs,
-    monitor: Monitor,
+    source: Source, names: Sequence[str], make: Callable[[int], Block], monitor: Monitor
 ) -> None:
     """Their names tell classifier, data and size: blocks made of others do not count."""
     there = {name for name in names if monitor.held(name) is not None}
@@ -197,8 +191,7 @@ def make_blocks(
     monitor.begin("perturb", len(source.target), "sample", done)
     for number, name in enumerate(names):
         if name not in there:
-            block = perturb_block(config, margin, source, number, inputs, monitor)
-            monitor.hold(name, block._asdict())
+            monitor.hold(name, make(number)._asdict())
     monitor.end()
 
 

@@ -13,15 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reflfap import attacks, onehidden
-from reflfap.backend import (
-    Array,
-    HostArray,
-    Namespace,
-    asarray,
-    device_memory,
-    namespace,
-    to_host,
-)
+from reflfap.backend import Array, HostArray, Namespace, asarray, device_memory, namespace, to_host
 from reflfap.experiments.cell import CellConfig, attack_norm
 from reflfap.experiments.experiment import Computed, Dataset
 from reflfap.fast.linear_updates import attack_network
@@ -220,9 +212,8 @@ def whole_run(cell: Cell) -> Computed:
 
 def swept(cell: Cell) -> Computed:
     """What a cell of a sweep keeps, of which there are hundreds: traces, and the first samples."""
-    return _kept(
-        cell, labelled("adversarial", Labelled(cell.x_adv[:GALLERY], cell.y_adv[:GALLERY]))
-    )
+    some = Labelled(cell.x_adv[:GALLERY], cell.y_adv[:GALLERY])
+    return _kept(cell, labelled("adversarial", some))
 
 
 def labelled(name: str, samples: Labelled) -> dict[str, Dataset]:

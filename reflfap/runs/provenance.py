@@ -1,5 +1,6 @@
 """What made a result: device, versions, BLAS kernel, threads, source revision."""
 
+import contextlib
 import json
 import platform
 import subprocess
@@ -27,12 +28,16 @@ def describe(xp: Namespace = np) -> dict[str, str | int]:
     names = sorted(
         {f"{p['internal_api']} {p['version']} {p.get('architecture', '')}".strip() for p in pools}
     )
+    found = {"python": platform.python_version(), "reflfap": reflfap.__version__}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
     return {
         "backend": xp.__name__,
         **device_facts(xp),
         "blas": ", ".join(names) or "unknown",
         "threads": blas_threads(),
-        "versions_json": json.dumps(_versions(), sort_keys=True),
+        "versions_json": json.dumps(found, sort_keys=True),
         "source_revision": source_revision(),
     }
 
@@ -48,13 +53,3 @@ def source_revision() -> str:
     except (OSError, subprocess.SubprocessError):
         return f"v{reflfap.__version__}"
     return done.stdout.strip()
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "reflfap": reflfap.__version__}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

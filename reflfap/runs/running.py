@@ -38,7 +38,8 @@ from reflfap.runs.provenance import describe
 from reflfap.sealed import lock
 from reflfap.training.minibatch import NonFiniteBatchError
 
-_PLAIN, _NONE = RunOptions(), Inputs().before
+_PLAIN = RunOptions()
+_NONE: Stages = {}
 
 
 class Place(NamedTuple):
@@ -83,20 +84,15 @@ def make(
     stages: dict[str, Stored] = {}
     with contextlib.ExitStack() as opened:
         for one in experiment_of(config).before(config):
-            if isinstance(one, RunOf):
-                path, seen = _known(one, place), False
-            else:  # what was made or found complete just now needs no second look at its bytes
-                path, seen = _make_after(one, place, stages, _PLAIN, followed=True), True
-            result = opened.enter_context(store.open_result(path, digest=not seen))
-            stages[one.experiment] = result
+            path = folder_of(place.out, one) / store.RESULT
+            known = isinstance(one, RunOf)
+            if not isinstance(one, RunOf):
+                _make_after(one, place, stages, _PLAIN, followed=True)
+            elif not path.exists():
+                refuse(one.option, f"a complete run {path.parent}", "none", one.remedy)
+            # what was made or found complete just now needs no second look at its bytes
+            stages[one.experiment] = opened.enter_context(store.open_result(path, digest=known))
         return _make_after(config, place, stages, options, followed)
-
-
-def _known(run: RunOf, place: Place) -> Path:
-    path = folder_of(place.out, run) / store.RESULT
-    if not path.exists():
-        refuse(run.option, f"a complete run {path.parent}", "none", run.remedy)
-    return path
 
 
 def _make_after(

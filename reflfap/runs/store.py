@@ -20,15 +20,7 @@ from reflfap.errors import DamagedFileError, InputError, ReflfapError, refuse
 from reflfap.experiments.experiment import Config, Dataset, Kind, Pieces, Stored, run_id
 from reflfap.experiments.registry import from_json
 from reflfap.runs import checkpoints
-from reflfap.sealed import (
-    AGAIN,
-    fitting,
-    is_locked,
-    member,
-    open_sealed,
-    write_sealed,
-    write_text,
-)
+from reflfap.sealed import AGAIN, fitting, is_locked, member, open_sealed, write_sealed, write_text
 
 SCHEMA_VERSION = 1
 RESULT = "result.h5"
@@ -72,10 +64,8 @@ def folder_for(out: Path, experiment: str, config_json: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"out: expected a folder that can be written, got {out} ({error.strerror}); "
-            "choose another --out"
-        ) from error
+        got = f"{out} ({error.strerror})"
+        refuse("out", "a folder that can be written", got, "choose another --out")
     return folder
 
 
@@ -153,7 +143,10 @@ class Result(Stored):
         self.path = path
         self.attributes = attributes
         self.seal = seal
-        self.metrics = _metrics(file, path)
+        self.metrics = _attributes(file, path, "metrics")
+        for name, value in self.metrics.items():
+            if not isinstance(value, float):
+                raise DamagedFileError(f"{path}: expected metric {name} as a float, got {value!r}")
         try:
             self.config = from_json(attributes["config_json"])
         except InputError as error:
@@ -232,10 +225,8 @@ def find(out: Path, name: str) -> Path:
         return (path / RESULT).resolve()
     found = sorted(out.glob(f"*/{name}*/{RESULT}")) if name.isalnum() else []
     if len(found) != 1:
-        raise InputError(
-            f"run: expected one result below {out}, got {len(found)} for {name!r}; "
-            "`reflfap list` shows the run ids"
-        )
+        got = f"{len(found)} for {name!r}"
+        refuse("run", f"one result below {out}", got, "`reflfap list` shows the run ids")
     return found[0]
 
 
@@ -261,11 +252,3 @@ def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:
     except (KeyError, OSError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedFileError(f"{path}: not a result of reflfap ({error}); remove it") from error
     return found
-
-
-def _metrics(file: Any, path: Path) -> dict[str, float]:
-    metrics = _attributes(file, path, "metrics")
-    for name, value in metrics.items():
-        if not isinstance(value, float):
-            raise DamagedFileError(f"{path}: expected metric {name} as a float, got {value!r}")
-    return metrics

@@ -23,7 +23,7 @@ from concurrent.futures import (
 from functools import partial
 from typing import Any
 
-from reflfap.errors import BackendError, InputError
+from reflfap.errors import BackendError, refuse
 
 WATCH_SECONDS = 0.5
 ANSWER_SECONDS = 10
@@ -111,22 +111,17 @@ class Dask(Executor):
     def __init__(self, address: str) -> None:
         try:
             import distributed
-        except ImportError as error:
-            raise BackendError(
-                "scheduler: expected dask, got no distributed package; "
-                "install it with `pip install reflfap[dist]` or leave --scheduler out"
-            ) from error
+        except ImportError:
+            remedy = "install it with `pip install reflfap[dist]` or leave --scheduler out"
+            refuse("scheduler", "dask", "no distributed package", remedy, BackendError)
         self._connect = partial(
             distributed.Client, address, timeout=ANSWER_SECONDS, set_as_default=False
         )
         try:
             self._client: Any = self._connect()
         except (OSError, ValueError, TimeoutError) as error:
-            raise InputError(
-                f"scheduler: expected one at {address}, got no answer ({error}); start it with "
-                "`dask scheduler`, and workers with `dask worker`"
-            ) from error
-
+            remedy = "start it with `dask scheduler`, and workers with `dask worker`"
+            refuse("scheduler", f"one at {address}", f"no answer ({error})", remedy)
         self._pending: dict[Future[Any], str] = {}  # with the scheduler that has it
         self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()

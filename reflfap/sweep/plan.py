@@ -10,13 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from reflfap.experiments.cell import (
-    Sharing,
-    attack_flops,
-    cell_cost,
-    training_flops,
-    training_memory,
-)
+from reflfap.experiments.cell import attack_flops, cell_cost, training_flops, training_memory
 from reflfap.experiments.experiment import Config, RunOf, identity
 from reflfap.experiments.registry import experiment_of
 
@@ -43,10 +37,9 @@ class Task(NamedTuple):
         return f"{self.network or 'cells'}-{identity(self.configs[0])}"
 
     @property
-    def sharing(self) -> Sharing | None:
-        """What its cells share networks by; None for stages, which are runs of their own."""
-        found: Sharing | None = experiment_of(self.configs[0]).sharing
-        return found
+    def sharing(self) -> Any:
+        """A Sharing, what its cells share networks by; None for stages, runs of their own."""
+        return experiment_of(self.configs[0]).sharing
 
 
 def shared(config: Any, network: str) -> Any:

@@ -55,10 +55,8 @@ def read_list(path: Path) -> list[Config]:
         configs = [from_json(text) for text in json.loads(path.read_text(encoding="utf-8"))]
         cells = [config for config in configs if experiment_of(config).presets]
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise DamagedFileError(
-            f"{path}: expected a list of a sweep's cells, got ({error}); remove it, or run the "
-            "sweep again, which writes it"
-        ) from error
+        remedy = "remove it, or run the sweep again, which writes it"
+        refuse(str(path), "a list of a sweep's cells", f"({error})", remedy, DamagedFileError)
     return cells
 
 
@@ -119,9 +117,8 @@ def read_table(path: Path, kind: type[Kind]) -> list[tuple[Kind, dict[str, float
                 rest = {k: float(v) for k, v in row.items() if k not in names | {"run_id"}}
                 found.append((config, {k: v for k, v in rest.items() if not math.isnan(v)}))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
-        raise DamagedFileError(
-            f"{path}: expected a table of `reflfap sweep collect`, got ({error}); collect it again"
-        ) from error
+        expected = "a table of `reflfap sweep collect`"
+        refuse(str(path), expected, f"({error})", "collect it again", DamagedFileError)
     return found
 
 

@@ -68,10 +68,10 @@ def made_blocks(tmp_path, monkeypatch):
     log, make_block = tmp_path / "blocks", perturbed_set.perturb_block
     log.touch()
 
-    def logged(config, margin, source, number, *rest):
+    def logged(config, margin, source, number, **how):
         with open(log, "a") as file:
             file.write(f"{number}\n")
-        return make_block(config, margin, source, number, *rest)
+        return make_block(config, margin, source, number, **how)
 
     monkeypatch.setattr(perturbed_set, "perturb_block", logged)
     return lambda: [int(line) for line in log.read_text().split()]
