@@ -175,19 +175,17 @@ def reusable(path: Path, needed: Sequence[str] = ()) -> bool:
 
 
 def outdated(out: Path, config: Config) -> bool:
-    """Whether a result, which is there, does not go back to the stages before as they are now."""
+    """Whether a result, which is there, does not go back to its first stage as that is now.
+
+    Later stages may have gigabytes, and say themselves what they go back to.
+    """
     experiment = experiment_of(config)
-    stages: dict[str, Stored] = {}
-    with contextlib.ExitStack() as opened:
-        for one in experiment.before(config):
-            path = folder_of(out, one) / store.RESULT
-            if reusable(path):
-                stages[one.experiment] = opened.enter_context(store.open_result(path, digest=False))
-        if not stages:
-            return False
-        path = folder_of(out, config) / store.RESULT
-        result = opened.enter_context(store.open_result(path, digest=False))
-        return not experiment.goes_back(config, result, stages)
+    for one in experiment.before(config)[:1]:
+        if reusable(path := folder_of(out, one) / store.RESULT):
+            made = folder_of(out, config) / store.RESULT
+            with store.open_result(path, False) as first, store.open_result(made, False) as result:
+                return not experiment.goes_back(config, result, {one.experiment: first})
+    return False
 
 
 def _command(config: Config) -> str:
