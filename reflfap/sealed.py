@@ -29,12 +29,11 @@ FORMAT = b"reflfap sealed HDF5 1"
 def write_sealed(path: Path) -> Iterator[Any]:
     """An open h5py.File; on leaving the block it is sealed, synced and moved to `path`.
 
-    Until then it has a temporary name in the same folder; on any exception it is removed. A full
-    disk raises StoreError and touches nothing else.
+    Until then it has a temporary name in the same folder. On any exception it is removed, as is
+    what killed writers left there. A full disk raises StoreError and touches nothing else.
     """
-    temporary = path.parent / f".part-{secrets.token_hex(8)}"
-    try:  # not tempfile, whose files nobody else could read, whatever the umask
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        temporary, descriptor = _new_part(path.parent)
     except OSError as error:
         raise unwritable(path.parent, error) from error
     try:
@@ -49,7 +48,7 @@ def write_sealed(path: Path) -> Iterator[Any]:
             raw.seek(0)
             raw.write(b"\n".join([FORMAT, digest, b"%d" % length]).ljust(SEAL_BYTES, b"\0"))
             os.fsync(raw.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)  # while it is locked: a living writer's file is left alone
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -63,6 +62,26 @@ def write_sealed(path: Path) -> Iterator[Any]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def _new_part(folder: Path) -> tuple[Path, int]:
+    """A new hidden file, locked as long as its writer lives; those of no living writer are removed.
+
+    Not tempfile, whose files nobody else could read, whatever the umask. Where the file system has
+    no locks, none is removed.
+    """
+    for left in folder.glob(".part-*"):
+        with contextlib.suppress(OSError), open(left, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+    while True:
+        part = folder / f".part-{secrets.token_hex(8)}"
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if part.exists():  # else another writer took it for left over, before the lock
+            return part, descriptor
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -297,6 +297,48 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     assert set(tmp_path.iterdir()) == {target, other}
 
 
+def test_parts_of_killed_writers_are_removed_by_the_next(tmp_path):
+    """Those of living ones stay, and both files are written."""
+    path = tmp_path / "x.h5"
+
+    def work() -> None:
+        with write_sealed(tmp_path / "y.h5") as file:
+            file["a"] = 1.0
+            time.sleep(1000)
+
+    killed = fork(work)
+    wait_until(lambda: listing(tmp_path))
+    with write_sealed(path) as file:
+        file["a"] = 1.0
+    assert len(listing(tmp_path)) == 2  # the file, and the part of one that lives
+    kill(killed)
+    with write_sealed(tmp_path / "z.h5") as outer:
+        with write_sealed(path) as file:
+            file["a"] = 2.0
+        outer["a"] = 3.0
+    assert listing(tmp_path) == ["x.h5", "z.h5"]
+    for name, value in (("x.h5", 2.0), ("z.h5", 3.0)):
+        with read_sealed(tmp_path / name) as file:
+            assert file["a"][()] == value
+
+
+def test_a_part_taken_before_its_lock_is_made_again(tmp_path, monkeypatch):
+    """Another writer may find the new file in the moment before it is locked."""
+    plain, taken = sealed.fcntl.flock, []
+
+    def late(file, how: int) -> None:
+        if how == sealed.fcntl.LOCK_EX and not taken:
+            taken.extend(tmp_path.glob(".part-*"))
+            taken[0].unlink()
+        plain(file, how)
+
+    monkeypatch.setattr(sealed.fcntl, "flock", late)
+    with write_sealed(tmp_path / "x.h5") as file:
+        file["a"] = 1.0
+    assert len(taken) == 1
+    assert listing(tmp_path) == ["x.h5"]
+
+
 def test_a_scratch_file_taken_before_its_lock_is_made_again(tmp_path, monkeypatch):
     """Another process may find the new file in the moment before it is locked."""
     target, plain, waits = tmp_path / "x", sealed.fcntl.flock, []
