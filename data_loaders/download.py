@@ -1,11 +1,9 @@
 """The files of the image sets: checked against their SHA-256, and fetched whole or not at all."""
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -13,7 +11,7 @@ from typing import IO, BinaryIO
 from data_loaders import cifar
 from data_loaders.registry import CIFAR_BATCHES, DATA_SETS, File, place
 from reflfap.errors import DamagedFileError, InputError, StoreError
-from reflfap.sealed import unwritable
+from reflfap.sealed import new_part, remove_parts, unwritable
 
 
 def check(name: str, folder: Path | None = None) -> list[tuple[str, str]]:
@@ -140,26 +138,17 @@ def scratch(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
     Move it to `target` to keep it. StoreError if it cannot be made.
     """
-    while True:
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        part, descriptor = new_part(target.parent, f".{target.name}.", ".part")
+    except OSError as error:
+        raise unwritable(target, error, "folder") from error
+    with os.fdopen(descriptor, "wb") as file:
         try:
-            file = open(part, "xb")  # noqa: SIM115 - closed below
-        except OSError as error:
-            raise unwritable(target, error, "folder") from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not part.exists():  # another process took it for left over, before the lock
-                continue
-            try:
-                yield part, file
-            finally:
-                part.unlink(missing_ok=True)
-            return
+            yield part, file
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def remove_left_over(target: Path) -> None:
     """Remove the scratch files of `target` whose processes were killed, none of living ones."""
-    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        with contextlib.suppress(OSError), open(part, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink()
+    remove_parts(target.parent, f".{glob.escape(target.name)}.*.part")

@@ -33,7 +33,8 @@ def write_sealed(path: Path) -> Iterator[Any]:
     what killed writers left there. A full disk raises StoreError and touches nothing else.
     """
     try:
-        temporary, descriptor = _new_part(path.parent)
+        remove_parts(path.parent)
+        temporary, descriptor = new_part(path.parent)
     except OSError as error:
         raise unwritable(path.parent, error) from error
     try:
@@ -64,24 +65,27 @@ def write_sealed(path: Path) -> Iterator[Any]:
             os.unlink(temporary)
 
 
-def _new_part(folder: Path) -> tuple[Path, int]:
-    """A new hidden file, locked as long as its writer lives; those of no living writer are removed.
+def new_part(folder: Path, before: str = ".part-", after: str = "") -> tuple[Path, int]:
+    """A new hidden file and its open descriptor, locked as long as its writer lives.
 
-    Not tempfile, whose files nobody else could read, whatever the umask. Where the file system has
-    no locks, none is removed.
+    Not tempfile, whose files nobody else could read, whatever the umask.
     """
-    for left in folder.glob(".part-*"):
-        with contextlib.suppress(OSError), open(left, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
     while True:
-        part = folder / f".part-{secrets.token_hex(8)}"
+        part = folder / f"{before}{secrets.token_hex(8)}{after}"
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if part.exists():  # else another writer took it for left over, before the lock
             return part, descriptor
         os.close(descriptor)
+
+
+def remove_parts(folder: Path, pattern: str = ".part-*") -> None:
+    """Remove the parts of writers that were killed, none of living ones; none without locks."""
+    for part in folder.glob(pattern):
+        with contextlib.suppress(OSError), open(part, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
