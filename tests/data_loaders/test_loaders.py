@@ -608,7 +608,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         pass
 
 
-CONTENTS = {"one.gz": gzip.compress(b"1" * 5000), "two.bin": bytes(range(256)) * 300}
+CONTENTS = {"one.gz": gzip.compress(b"1" * 5000, mtime=0), "two.bin": bytes(range(256)) * 300}
 
 
 def data_set(*mirrors: str) -> registry.DataSet:
@@ -671,12 +671,12 @@ ONE = CONTENTS["one.gz"]
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "404"),
-        ((ONE[:20], len(ONE)), "broken|Incomplete"),
-        (ONE[:20], "bytes, got 20"),
-        (bytes(len(ONE)), "expected SHA-256"),
-        (ONE + b"\0", "bytes, got more"),
-        (b"", "bytes, got 0"),
+        pytest.param(None, "404", id="missing"),
+        pytest.param((ONE[:20], len(ONE)), "broken|Incomplete", id="broken off"),
+        pytest.param(ONE[:20], "bytes, got 20", id="short"),
+        pytest.param(bytes(len(ONE)), "expected SHA-256", id="other bytes"),
+        pytest.param(ONE + b"\0", "bytes, got more", id="long"),
+        pytest.param(b"", "bytes, got 0", id="empty"),
     ],
 )
 def test_bad_downloads_leave_nothing(tmp_path, server, mirrors, answer, message):
