@@ -25,8 +25,8 @@ from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.three_networks import accuracies, own_metrics, train_and_attack
 from reflfap.machine import keep_freed_memory
 from reflfap.monitor import Monitor
-from reflfap.runs.progress import say
 from reflfap.runs.provenance import describe
+from reflfap.terminal import say
 
 READS = 100
 

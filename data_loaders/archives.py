@@ -15,10 +15,10 @@ from typing import Any, BinaryIO, NoReturn
 
 from reflfap.backend import HostArray
 from reflfap.errors import DamagedFileError, StoreError
+from reflfap.files import DEFLATE_RATIO
 
 BLOCK = 2**16  # bytes read at once
 PIECE = 2**20  # bytes decompressed at once
-DEFLATE_RATIO = 1032  # zlib's manual: deflate never expands further
 XZ_MEMORY = 2**27  # the strongest preset, xz -9, takes half of it
 
 

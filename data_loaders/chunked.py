@@ -15,8 +15,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from data_loaders.archives import DEFLATE_RATIO, damaged
+from data_loaders.archives import damaged
 from reflfap.backend import HostArray
+from reflfap.files import DEFLATE_RATIO
 
 CHUNK_BYTES = 2**20
 PIECE = 2**18  # bytes decompressed at once

@@ -11,7 +11,7 @@ from typing import IO, BinaryIO
 from data_loaders import cifar
 from data_loaders.registry import CIFAR_BATCHES, DATA_SETS, File, place
 from reflfap.errors import DamagedFileError, InputError, StoreError
-from reflfap.sealed import new_part, remove_parts, unwritable
+from reflfap.files import new_part, remove_parts, unwritable
 
 
 def check(name: str, folder: Path | None = None) -> list[tuple[str, str]]:

@@ -27,8 +27,8 @@ from figures import style
 from reflfap.backend import HostArray
 from reflfap.errors import refuse
 from reflfap.experiments.images import SCENARIOS, ImagesConfig
+from reflfap.files import write_text
 from reflfap.runs.store import complete_results
-from reflfap.sealed import write_text
 from reflfap.sweep import grid
 
 COMMAND = "python -m figures.pairs RESULTS FILE.md"

@@ -26,8 +26,8 @@ from reflfap.experiments.cell import VARIANTS
 from reflfap.experiments.experiment import canonical_json, identity
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import SCENARIOS, SIZES, PerturbConfig
+from reflfap.files import write_text
 from reflfap.runs.store import complete_results, open_result
-from reflfap.sealed import write_text
 from reflfap.sweep.table import read_table
 from reflfap.training.minibatch import Curves
 

@@ -20,8 +20,8 @@ from figures.accuracy_curves import Curves, Match, Panel, differences, matches
 from figures.prediction import Released, reference_folder, released_points
 from figures.sweeps import DATA, NORMS, PAIRS, Cell, known_cells
 from reflfap.errors import DamagedFileError, refuse
+from reflfap.files import write_text
 from reflfap.runs.store import list_results, open_result
-from reflfap.sealed import write_text
 
 COMMAND = "python -m figures.results_page RESULTS FILE.md"
 NAMES = {"d": "d", "n": "N", "n_adv": "N_adv", "constraint": "eps"}

@@ -1,4 +1,4 @@
-"""HDF5 files that are either complete or absent, and locks that end with their process.
+"""HDF5 files that are either complete or absent, and that cannot change unnoticed.
 
 Layout of a sealed file: a 512-byte HDF5 user block with the format's name, the SHA-256 and the
 length of all that follows, then plain HDF5, readable by any HDF5 tool. The seal is checked before
@@ -6,19 +6,20 @@ the HDF5 library parses a byte, so truncated, altered and foreign files are refu
 """
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import os
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
+import numpy as np
 
+from reflfap.backend import HostArray
 from reflfap.checks import MOST_ROWS
-from reflfap.errors import DamagedFileError, StoreError, refuse
+from reflfap.errors import DamagedFileError, refuse
+from reflfap.files import DEFLATE_RATIO, open_regular, whole_file
 
 SEAL_BYTES = 512
 AGAIN = "remove it and run the experiment again"
@@ -26,77 +27,25 @@ FORMAT = b"reflfap sealed HDF5 1"
 
 
 @contextlib.contextmanager
-def write_sealed(path: Path) -> Iterator[Any]:
+def write_sealed(path: Path, other: str = "--out") -> Iterator[Any]:
     """An open h5py.File; on leaving the block it is sealed, synced and moved to `path`.
 
-    Until then it has a temporary name in the same folder. On any exception it is removed, as is
-    what killed writers left there. A full disk raises StoreError and touches nothing else.
+    Until then it is a hidden file of the same folder: see `files.whole_file`. A full disk raises
+    StoreError and touches nothing else.
     """
-    try:
-        remove_parts(path.parent)
-        temporary, descriptor = new_part(path.parent)
-    except OSError as error:
-        raise unwritable(path.parent, error) from error
-    try:
-        with os.fdopen(descriptor, "r+b", buffering=0) as raw:
-            target = _Unfailing(raw)
-            with h5py.File(target, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
-                yield file
-            if target.error is not None:
-                raise target.error
-            raw.seek(SEAL_BYTES)
-            digest, length = _digest(raw), raw.tell() - SEAL_BYTES
-            raw.seek(0)
-            raw.write(b"\n".join([FORMAT, digest, b"%d" % length]).ljust(SEAL_BYTES, b"\0"))
-            os.fsync(raw.fileno())
-            os.replace(temporary, path)  # while it is locked: a living writer's file is left alone
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: writing failed ({error}); free some space or choose another --out; "
-            "earlier results are untouched"
-        ) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def new_part(folder: Path, before: str = ".part-", after: str = "") -> tuple[Path, int]:
-    """A new hidden file and its open descriptor, locked as long as its writer lives.
-
-    Not tempfile, whose files nobody else could read, whatever the umask.
-    """
-    while True:
-        part = folder / f"{before}{secrets.token_hex(8)}{after}"
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if part.exists():  # else another writer took it for left over, before the lock
-            return part, descriptor
-        os.close(descriptor)
-
-
-def remove_parts(folder: Path, pattern: str = ".part-*") -> None:
-    """Remove the parts of writers that were killed, none of living ones; none without locks."""
-    for part in folder.glob(pattern):
-        with contextlib.suppress(OSError), open(part, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; StoreError if that cannot be done."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
+    with (
+        whole_file(path, other) as descriptor,
+        os.fdopen(descriptor, "r+b", 0, closefd=False) as raw,
+    ):
+        target = _Unfailing(raw)
+        with h5py.File(target, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
+            yield file
+        if target.error is not None:
+            raise target.error
+        raw.seek(SEAL_BYTES)
+        digest, length = _digest(raw), raw.tell() - SEAL_BYTES
+        raw.seek(0)
+        raw.write(b"\n".join([FORMAT, digest, b"%d" % length]).ljust(SEAL_BYTES, b"\0"))
 
 
 @contextlib.contextmanager
@@ -116,13 +65,7 @@ def open_sealed(
     Raises DamagedFileError saying what is wrong, and `remedy`. Costs one pass over the file; none
     without `digest`, for a file that has just been verified.
     """
-    try:
-        raw = open(path, "rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be read ({error.strerror}); `reflfap list` shows what there is"
-        ) from error
-    with raw:
+    with open_regular(path, "`reflfap list` shows what there is") as raw:
         seal = _verify_seal(raw, path, digest, remedy)
         raw.seek(0)
         try:
@@ -141,6 +84,29 @@ def plain_dataset(file: Any, name: str, path: Path) -> Any:
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise DamagedFileError(f"{path}: expected {name} as a dataset stored in the file itself")
     return dataset
+
+
+def whole_array(file: Any, name: str, path: Path) -> HostArray:
+    """All of the dataset `name`, of which no more is claimed than what is stored can unpack to."""
+    return _read(plain_dataset(file, name, path), name, path)
+
+
+def fitting_array(
+    file: Any, name: str, path: Path, shape: tuple[int, ...], remedy: str, kind: str = "f"
+) -> HostArray:
+    """All of a dataset that is `fitting`."""
+    return _read(fitting(file, name, path, shape, remedy, kind), name, path)
+
+
+def _read(dataset: Any, name: str, path: Path) -> HostArray:
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > DEFLATE_RATIO * stored:  # no small file makes us allocate much
+        got = f"{stored} bytes for {dataset.nbytes}"
+        refuse(f"{path}: {name}", "an array that is there", got, AGAIN, DamagedFileError)
+    try:
+        return np.asarray(dataset[...])
+    except (OSError, RuntimeError, MemoryError) as error:  # HDF5's word for what is not there
+        raise DamagedFileError(f"{path}: {name} cannot be read ({error}); {AGAIN}") from error
 
 
 def fitting(
@@ -174,7 +140,7 @@ def member(file: Any, name: str, path: Path) -> Any:
     return file[name]
 
 
-def _verify_seal(raw: io.BufferedReader, path: Path, digest: bool, remedy: str) -> str:
+def _verify_seal(raw: BinaryIO, path: Path, digest: bool, remedy: str) -> str:
     """The SHA-256 that a file states, which fits; without `digest`, only format and length do."""
     words = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")
     if words[0] != FORMAT or len(words) != 3:
@@ -190,48 +156,6 @@ def _verify_seal(raw: io.BufferedReader, path: Path, digest: bool, remedy: str) 
         got = "another: the content was altered"
         refuse(str(path), f"SHA-256 {seal[:16]}...", got, remedy, DamagedFileError)
     return seal
-
-
-@contextlib.contextmanager
-def lock(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock file `path`; if another process does, call `on_wait(its id)` and wait.
-
-    The lock ends with its process, however that dies; the file itself stays.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait(os.pread(descriptor, 32, 0).decode("ascii", "replace").strip())
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock file `path`."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def unwritable(path: Path, error: OSError, other: str = "--out") -> StoreError:
-    return StoreError(f"{path}: cannot write there ({error.strerror}); choose another {other}")
 
 
 class _Unfailing(io.RawIOBase):

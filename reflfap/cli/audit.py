@@ -10,9 +10,9 @@ from pathlib import Path
 import reflfap
 from reflfap.cli.run import print_json
 from reflfap.errors import ReflfapError, refuse
+from reflfap.files import write_text
 from reflfap.runs.progress import Bars
 from reflfap.runs.provenance import describe
-from reflfap.sealed import write_text
 
 
 def run_audit(json: bool = False, html: Path | None = None, mutate: bool = False) -> None:

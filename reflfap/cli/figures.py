@@ -6,7 +6,7 @@ import tyro
 
 from reflfap.cli.run import print_json
 from reflfap.errors import ReflfapError
-from reflfap.runs.progress import say
+from reflfap.terminal import say
 
 
 def make_figures(

@@ -18,8 +18,8 @@ from reflfap.cli.sweep import sweep_collect, sweep_command, sweep_status
 from reflfap.errors import InputError, ReflfapError, refuse
 from reflfap.experiments import registry
 from reflfap.runs import store
-from reflfap.runs.progress import say
 from reflfap.sealed import read_sealed
+from reflfap.terminal import say
 
 
 def list_runs(out: Path = Path("results"), json: bool = False) -> None:

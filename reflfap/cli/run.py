@@ -12,8 +12,8 @@ from reflfap.experiments.experiment import Config, Experiment, RunOptions, Store
 from reflfap.experiments.registry import experiment_of
 from reflfap.machine import keep_freed_memory, product_rate
 from reflfap.runs import running, store
-from reflfap.runs.progress import say
 from reflfap.runs.running import Place
+from reflfap.terminal import say
 
 
 def run_command(experiment: Experiment[Any]) -> Callable[..., None]:

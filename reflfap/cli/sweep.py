@@ -19,11 +19,12 @@ from reflfap.experiments.cell import attack_flops, training_flops
 from reflfap.experiments.experiment import Config, Experiment, identity
 from reflfap.experiments.registry import experiment_of
 from reflfap.machine import blas_threads, free_memory, product_rate
-from reflfap.runs.progress import Bars, say
+from reflfap.runs.progress import Bars
 from reflfap.runs.running import Place
 from reflfap.sweep import engine, grid, plan, table
 from reflfap.sweep.executors import Dask, InProcess, Processes
 from reflfap.sweep.plan import Task
+from reflfap.terminal import say
 
 GB = 1e9
 AnyExecutor = InProcess | Processes | Dask

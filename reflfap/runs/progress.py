@@ -11,11 +11,7 @@ from tqdm import tqdm
 
 from reflfap.monitor import Monitor
 from reflfap.runs.checkpoints import Checkpoints
-
-
-def say(message: str) -> None:
-    """A line for people, on standard error."""
-    print(message, file=sys.stderr, flush=True)
+from reflfap.terminal import plain, say
 
 
 class Bars(Monitor):
@@ -34,7 +30,7 @@ class Bars(Monitor):
 
     def say(self, line: str) -> None:
         if not self._quiet:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(plain(line), file=sys.stderr)
 
     def end(self) -> None:
         if self._bar is not None:

@@ -29,13 +29,14 @@ from reflfap.experiments.experiment import (
     identity,
 )
 from reflfap.experiments.registry import experiment_of
+from reflfap.files import lock
 from reflfap.machine import blas_threads
 from reflfap.monitor import Monitor
 from reflfap.runs import store
 from reflfap.runs.checkpoints import Checkpoints
-from reflfap.runs.progress import RunMonitor, say
+from reflfap.runs.progress import RunMonitor
 from reflfap.runs.provenance import describe
-from reflfap.sealed import lock
+from reflfap.terminal import say
 from reflfap.training.minibatch import NonFiniteBatchError
 
 _PLAIN = RunOptions()

@@ -19,8 +19,9 @@ from reflfap.backend import HostArray
 from reflfap.errors import DamagedFileError, InputError, ReflfapError, refuse
 from reflfap.experiments.experiment import Config, Dataset, Kind, Pieces, Stored, run_id
 from reflfap.experiments.registry import from_json
+from reflfap.files import is_locked, write_text
 from reflfap.runs import checkpoints
-from reflfap.sealed import AGAIN, fitting, is_locked, member, open_sealed, write_sealed, write_text
+from reflfap.sealed import AGAIN, fitting, member, open_sealed, write_sealed
 
 SCHEMA_VERSION = 1
 RESULT = "result.h5"

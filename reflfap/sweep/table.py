@@ -20,8 +20,9 @@ import numpy as np
 from reflfap.errors import DamagedFileError, refuse
 from reflfap.experiments.experiment import Config, Kind, canonical_json, identity
 from reflfap.experiments.registry import experiment_of, from_json
+from reflfap.files import write_text
 from reflfap.runs import store
-from reflfap.sealed import write_sealed, write_text
+from reflfap.sealed import write_sealed
 
 LARGEST_LIST = 2**27  # bytes
 _FLAGS = {"True": True, "False": False}

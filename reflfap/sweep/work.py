@@ -17,13 +17,13 @@ from reflfap.errors import StoreError
 from reflfap.experiments.cell import Sharing
 from reflfap.experiments.experiment import Computed, Inputs, identity
 from reflfap.experiments.three_networks import KnownParts, swept
+from reflfap.files import lock
 from reflfap.machine import keep_freed_memory, release_freed_memory
 from reflfap.monitor import Monitor
 from reflfap.runs import running, store
 from reflfap.runs.checkpoints import Checkpoints
 from reflfap.runs.progress import RunMonitor
 from reflfap.runs.running import Place
-from reflfap.sealed import lock
 from reflfap.sweep import parts
 from reflfap.sweep.plan import SHARED, Task, network_task
 from reflfap.training.result import Trained

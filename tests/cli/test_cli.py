@@ -26,9 +26,9 @@ from reflfap.errors import DeviceMemoryError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.experiment import canonical_json, run_id
+from reflfap.files import is_locked
 from reflfap.runs import progress, running, store
 from reflfap.runs.checkpoints import Checkpoints
-from reflfap.sealed import is_locked
 
 SIZES = ("--dim=20", "--hidden=6", "--n=5", "--n-adv=7")
 RUN = ("run", "artificial", *SIZES)

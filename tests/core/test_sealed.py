@@ -20,15 +20,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from processes import exit_code, fork, hold, kill, listing, wait_until
 
 from data_loaders.download import remove_left_over, scratch
-from reflfap import sealed
+from reflfap import files
 from reflfap.errors import DamagedFileError, StoreError
+from reflfap.files import is_locked, lock, write_text
 from reflfap.sealed import (
     SEAL_BYTES,
-    is_locked,
-    lock,
     read_sealed,
     write_sealed,
-    write_text,
 )
 
 
@@ -244,8 +242,8 @@ def test_a_seal_on_what_is_not_hdf5_is_refused(tmp_path, content):
 
 
 def test_missing_files_and_folders_are_reported(tmp_path):
-    for path in (tmp_path / "x.h5", tmp_path):
-        with pytest.raises(StoreError, match="cannot be read"), read_sealed(path):
+    for path, message in ((tmp_path / "x.h5", "cannot be read"), (tmp_path, "a regular file")):
+        with pytest.raises(StoreError, match=message), read_sealed(path):
             pytest.fail("read")
 
 
@@ -324,15 +322,15 @@ def test_parts_of_killed_writers_are_removed_by_the_next(tmp_path):
 
 def test_a_part_taken_before_its_lock_is_made_again(tmp_path, monkeypatch):
     """Another writer may find the new file in the moment before it is locked."""
-    plain, taken = sealed.fcntl.flock, []
+    plain, taken = files.fcntl.flock, []
 
     def late(file, how: int) -> None:
-        if how == sealed.fcntl.LOCK_EX and not taken:
+        if how == files.fcntl.LOCK_EX and not taken:
             taken.extend(tmp_path.glob(".part-*"))
             taken[0].unlink()
         plain(file, how)
 
-    monkeypatch.setattr(sealed.fcntl, "flock", late)
+    monkeypatch.setattr(files.fcntl, "flock", late)
     with write_sealed(tmp_path / "x.h5") as file:
         file["a"] = 1.0
     assert len(taken) == 1
@@ -341,15 +339,15 @@ def test_a_part_taken_before_its_lock_is_made_again(tmp_path, monkeypatch):
 
 def test_a_scratch_file_taken_before_its_lock_is_made_again(tmp_path, monkeypatch):
     """Another process may find the new file in the moment before it is locked."""
-    target, plain, waits = tmp_path / "x", sealed.fcntl.flock, []
+    target, plain, waits = tmp_path / "x", files.fcntl.flock, []
 
     def late(file, how: int) -> None:
-        if how == sealed.fcntl.LOCK_EX and not waits:
+        if how == files.fcntl.LOCK_EX and not waits:
             waits.append(1)
             remove_left_over(target)
         plain(file, how)
 
-    monkeypatch.setattr(sealed.fcntl, "flock", late)
+    monkeypatch.setattr(files.fcntl, "flock", late)
     with scratch(target) as (part, _):
         assert waits == [1]
         assert list(tmp_path.iterdir()) == [part]

@@ -17,7 +17,8 @@ FOLDERS = ("reflfap", "data_loaders", "figures")
 MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 PACKAGE = [path for path in MODULES if path.relative_to(ROOT).parts[0] != "figures"]
 LAYERS = [
-    {"reflfap", "reflfap.errors"},
+    {"reflfap", "reflfap.errors", "reflfap.terminal"},
+    {"reflfap.files"},
     {"reflfap.backend", "reflfap.machine", "reflfap.monitor"},
     {"reflfap.paper", "reflfap.checks", "reflfap.rng"},
     {"reflfap.losses", "data_loaders"},  # the light ones: tables, formats, arrays

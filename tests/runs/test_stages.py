@@ -30,9 +30,9 @@ from reflfap.experiments.experiment import RunOptions, canonical_json, identity
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import PerturbConfig, Scale
 from reflfap.experiments.perturbed_set import BLOCK
+from reflfap.files import is_locked
 from reflfap.runs import running, store
 from reflfap.runs.progress import Bars
-from reflfap.sealed import is_locked
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -32,9 +32,10 @@ from reflfap.cli import main as cli
 from reflfap.errors import DamagedFileError, InputError, StoreError
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.experiment import canonical_json, run_id
+from reflfap.files import lock
 from reflfap.runs import provenance, store
 from reflfap.runs.checkpoints import FOLDER, Checkpoints
-from reflfap.sealed import lock, write_sealed
+from reflfap.sealed import write_sealed
 
 CONFIG = ArtificialConfig(dim=20, hidden=6, n=5, n_adv=7, trainer="gd", epochs=50)
 TEXT = canonical_json(CONFIG)

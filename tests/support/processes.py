@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from reflfap.sealed import is_locked, lock
+from reflfap.files import is_locked, lock
 
 
 def fork(work: Callable[[], object]) -> int:

@@ -8,10 +8,10 @@ from reflfap.experiments.classify import ClassifyConfig
 from reflfap.experiments.deep_training import Preset
 from reflfap.experiments.experiment import identity
 from reflfap.experiments.learn import LearnConfig
+from reflfap.files import lock
 from reflfap.monitor import Monitor
 from reflfap.runs import running, store
 from reflfap.runs.running import Place
-from reflfap.sealed import lock
 from reflfap.sweep import engine, plan, table
 from reflfap.sweep.executors import InProcess
 from reflfap.sweep.work import Outcome, work

@@ -8,9 +8,10 @@ from sweeping import cell, failing_cell
 from reflfap.errors import DamagedFileError
 from reflfap.experiments import artificial, three_networks
 from reflfap.experiments.experiment import identity
+from reflfap.files import lock
 from reflfap.runs import store
 from reflfap.runs.running import Place
-from reflfap.sealed import lock, write_sealed
+from reflfap.sealed import write_sealed
 from reflfap.sweep import parts, plan
 from reflfap.sweep.work import Outcome, work
 

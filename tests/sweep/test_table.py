@@ -16,9 +16,9 @@ from reflfap.errors import DamagedFileError, InputError
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.experiment import identity
 from reflfap.experiments.images import ImagesConfig
+from reflfap.files import lock
 from reflfap.runs import store
 from reflfap.runs.running import Place
-from reflfap.sealed import lock
 from reflfap.sweep import engine, table
 from reflfap.sweep.executors import InProcess
 
