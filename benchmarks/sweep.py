@@ -34,7 +34,7 @@ def seconds(executor, workers, cells=CELLS):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), threads=1)
         start = time.perf_counter()
-        found = engine.run_tasks(engine.remaining(cells, place.out), place, executor, workers)
+        found = engine.run_tasks(engine.remaining(cells, place), place, executor, workers)
         end = time.perf_counter()
     if found.failed:
         sys.exit(str(found.failed))

@@ -24,8 +24,8 @@ from figures.perturbation import TITLES, is_released_attack
 from figures.sweeps import NORMS
 from reflfap.backend import HostArray
 from reflfap.errors import refuse
-from reflfap.experiments.deep_training import both_splits
-from reflfap.experiments.experiment import Inputs, Stored, canonical_json
+from reflfap.experiments.deep_training import split_of
+from reflfap.experiments.experiment import Inputs, Stored, both_splits, canonical_json
 from reflfap.experiments.perturb_config import PerturbConfig
 from reflfap.experiments.perturbed_set import read_set
 from reflfap.experiments.perturbed_set import source as source_of
@@ -89,8 +89,8 @@ def compute(sets: dict[str, PerturbedSet], inputs: Inputs | None = None) -> Samp
     """The first samples of sets that share their sources; InputError if they do not."""
     config = next(iter(sets.values())).config
     inputs = inputs or Place(Path()).inputs()
-    train, _, digests = both_splits(inputs, config.dataset)
-    source = source_of(config, train)
+    digests = " ".join(inputs.images(*one).sha256 for one in both_splits(config))
+    source = source_of(config, split_of(inputs, config.dataset, "train"))
     count = min(SHOWN, *(one.config.samples for one in sets.values()))
     perturbed = {}
     for norm, one in sets.items():

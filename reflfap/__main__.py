@@ -1,6 +1,27 @@
-"""`python -m reflfap` is the same as `reflfap`."""
+"""The entry point of `reflfap`: a signal ends it quietly from the first moment on.
 
-from reflfap.cli.main import main
+Reading all modules takes a second, in which Ctrl-C would show a traceback. Commands that keep a
+state when they are interrupted say so by a handler of their own.
+"""
+
+import os
+import signal
+import sys
+
+
+def entry() -> None:
+    """Run the command that the arguments say, and exit with its code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    from reflfap.cli.main import main as command
+
+    sys.exit(command())
+
+
+def _end(number: int, frame: object) -> None:
+    os.write(2, b"reflfap: interrupted\n")
+    os._exit(130)
+
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    entry()

@@ -49,20 +49,4 @@ class Monitor:
         return ""
 
 
-class ScopedStates(Monitor):
-    """Another monitor, with states kept under names that tell what they belong to: after a change
-    of that, states of before are not found."""
-
-    def __init__(self, outer: Monitor, mark: str) -> None:
-        self.outer, self.mark = outer, mark
-        self.begin, self.advance, self.end = outer.begin, outer.advance, outer.end  # type: ignore[method-assign]
-        self.say, self.due = outer.say, outer.due  # type: ignore[method-assign]
-
-    def restore(self, stage: str) -> Mapping[str, Any] | None:
-        return self.outer.restore(f"{stage}-{self.mark}")
-
-    def keep(self, stage: str, state: Mapping[str, Any]) -> None:
-        self.outer.keep(f"{stage}-{self.mark}", state)
-
-
 SILENT = Monitor()

@@ -8,8 +8,9 @@ the HDF5 library parses a byte, so truncated, altered and foreign files are refu
 import contextlib
 import hashlib
 import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,19 +19,23 @@ import numpy as np
 
 from reflfap.backend import HostArray
 from reflfap.checks import MOST_ROWS
-from reflfap.errors import DamagedFileError, refuse
+from reflfap.errors import DamagedFileError, StoreError, refuse
 from reflfap.files import DEFLATE_RATIO, open_regular, whole_file
 
 SEAL_BYTES = 512
+MADE_BY = "made_by"
 AGAIN = "remove it and run the experiment again"
 FORMAT = b"reflfap sealed HDF5 1"
 
 
 @contextlib.contextmanager
-def write_sealed(path: Path, other: str = "--out") -> Iterator[Any]:
+def write_sealed(
+    path: Path, other: str = "--out", made_by: Mapping[str, str] | None = None
+) -> Iterator[Any]:
     """An open h5py.File; on leaving the block it is sealed, synced and moved to `path`.
 
-    Until then it is a hidden file of the same folder: see `files.whole_file`. A full disk raises
+    What it was `made_by`, if given, is a part of it, as JSON, which `check_made_by` compares. Until
+    then it is a hidden file of the same folder: see `files.whole_file`. A full disk raises
     StoreError and touches nothing else.
     """
     with (
@@ -39,6 +44,8 @@ def write_sealed(path: Path, other: str = "--out") -> Iterator[Any]:
     ):
         target = _Unfailing(raw)
         with h5py.File(target, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
+            if made_by is not None:
+                file.attrs[MADE_BY] = json.dumps(dict(made_by), sort_keys=True)
             yield file
         if target.error is not None:
             raise target.error
@@ -76,6 +83,27 @@ def open_sealed(
             ) from error
         with file:
             yield file, raw, seal
+
+
+def read_made_by(file: Any, path: Path) -> dict[str, str]:
+    """What a file says that it was made by; StoreError where it says nothing."""
+    text = file.attrs.get(MADE_BY)
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        refuse(str(path), "a piece that says what made it", "none", "it is not used", StoreError)
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def check_made_by(file: Any, path: Path, made_by: Mapping[str, str]) -> None:
+    """StoreError, naming what differs, unless the file was made by just this."""
+    found = read_made_by(file, path)
+    other = [name for name in made_by.keys() | found.keys() if made_by.get(name) != found.get(name)]
+    if other:
+        what = " and ".join(sorted(other))
+        refuse(str(path), f"a piece of the same {what}", "another's", "it is not used", StoreError)
 
 
 def plain_dataset(file: Any, name: str, path: Path) -> Any:

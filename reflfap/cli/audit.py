@@ -13,6 +13,7 @@ from reflfap.errors import ReflfapError, refuse
 from reflfap.files import write_text
 from reflfap.runs.progress import Bars
 from reflfap.runs.provenance import describe
+from reflfap.terminal import tell
 
 
 def run_audit(json: bool = False, html: Path | None = None, mutate: bool = False) -> None:
@@ -39,13 +40,15 @@ def run_audit(json: bool = False, html: Path | None = None, mutate: bool = False
         about = {"version": reflfap.__version__, **describe()}
         del about["versions_json"]
         about["seconds"] = f"{time.perf_counter() - start:.1f}"
-        write_text(html, page.page(rows, {name: str(what) for name, what in about.items()}))
+        write_text(
+            html, page.page(rows, {name: str(what) for name, what in about.items()}), "--html"
+        )
     if json:
         print_json({"statements": [row.as_json() for row in rows], "unknown_tags": unknown})
     else:
-        print("\n".join(map(str, rows)))
+        tell("\n".join(map(str, rows)))
         held = sum(row.passed for row in rows)
-        print(f"{held} of {len(rows)} statements hold; of (T1), that it is computed as stated")
+        tell(f"{held} of {len(rows)} statements hold; of (T1), that it is computed as stated")
     if failed := [row.tag for row in rows if not row.passed] + unknown:
         raise ReflfapError(f"audit: {', '.join(failed)}")
 
@@ -62,7 +65,7 @@ def _plant_errors(json: bool) -> None:
         print_json({"mutations": each, "survivors": list(map(str, left))})
     else:
         for tag, numbers in each.items():
-            print(f"{tag}  {numbers['planted']} planted, {numbers['noticed']} noticed")
-        print(f"{len(planted) - len(left)} of {len(planted)} errors were noticed")
+            tell(f"{tag}  {numbers['planted']} planted, {numbers['noticed']} noticed")
+        tell(f"{len(planted) - len(left)} of {len(planted)} errors were noticed")
     if left:
         raise ReflfapError("audit: not noticed: " + "; ".join(map(str, left)))

@@ -7,6 +7,7 @@ import tyro
 from data_loaders import download, registry
 from data_loaders.images import check_converted, convert
 from reflfap.errors import ReflfapError
+from reflfap.terminal import tell
 
 
 def list_data(data_dir: Path | None = None) -> None:
@@ -23,7 +24,7 @@ def list_data(data_dir: Path | None = None) -> None:
         if converted := check_converted(name, data_dir):
             good = {status for _, status in converted} == {"good"}
             state += ", HDF5" if good else ", HDF5 differs"
-        print(f"{name:<14} {state:<14} {about.title} ({about.licence})")
+        tell(f"{name:<14} {state:<14} {about.title} ({about.licence})")
 
 
 def fetch_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
@@ -34,7 +35,7 @@ def fetch_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) ->
         data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
     """
     download.fetch(name, data_dir)
-    print(f"{name} is there: {registry.place(name, data_dir)}")
+    tell(f"{name} is there: {registry.place(name, data_dir)}")
 
 
 def convert_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
@@ -45,7 +46,7 @@ def convert_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) 
         data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
     """
     for split in ("train", "test"):
-        print(convert(name, split, data_dir))
+        tell(convert(name, split, data_dir))
 
 
 def check_data(
@@ -61,7 +62,7 @@ def check_data(
     wrong = 0
     for name in names or registry.DATA_SETS:
         for file, status in (*download.check(name, data_dir), *check_converted(name, data_dir)):
-            print(f"{name:<14} {file:<28} {status}")
+            tell(f"{name:<14} {file:<28} {status}")
             wrong += status != "good" and (status != "missing" or bool(names))
     if wrong:
         remedy = "run `reflfap data fetch`, or `convert` for HDF5"

@@ -6,7 +6,7 @@ import tyro
 
 from reflfap.cli.run import print_json
 from reflfap.errors import ReflfapError
-from reflfap.terminal import say
+from reflfap.terminal import say, tell
 
 
 def make_figures(
@@ -32,7 +32,7 @@ def make_figures(
 
     if not names and not all:
         for name, entry in registry.FIGURES.items():
-            print(f"{name:<22} needs {entry.needs}")
+            tell(f"{name:<22} needs {entry.needs}")
         say("make some with `reflfap figures NAME ...`, or all with --all")
         return
     where, points = folder or out / "figures", reference or prediction.reference_folder()
@@ -40,7 +40,7 @@ def make_figures(
     for one in registry.make_all(out, where, points, () if all else names):
         found.append(one)
         for path in () if json else one.paths:
-            print(f"picture   {path}")
+            tell(f"picture   {path}")
         if one.missing:
             say(f"missing   {one.name}: {one.missing}")
     if json:

@@ -15,11 +15,12 @@ from reflfap.cli.data import check_data, convert_data, fetch_data, list_data
 from reflfap.cli.figures import make_figures
 from reflfap.cli.run import print_json, report, run_command
 from reflfap.cli.sweep import sweep_collect, sweep_command, sweep_status
-from reflfap.errors import InputError, ReflfapError, refuse
+from reflfap.errors import InputError, ReflfapError, StoreError, refuse
 from reflfap.experiments import registry
 from reflfap.runs import store
 from reflfap.sealed import read_sealed
-from reflfap.terminal import say
+from reflfap.sweep import parts
+from reflfap.terminal import say, tell
 
 
 def list_runs(out: Path = Path("results"), json: bool = False) -> None:
@@ -43,7 +44,7 @@ def list_runs(out: Path = Path("results"), json: bool = False) -> None:
             if name in run.metrics
         ]
         shown = f"  {names[0]} {run.metrics[names[0]]:.3f}" if names else ""
-        print(f"{run.experiment}  {run.run_id}  {run.status}{shown}")
+        tell(f"{run.experiment}  {run.run_id}  {run.status}{shown}")
 
 
 def show_run(
@@ -56,7 +57,7 @@ def show_run(
         out: folder of all results
         json: print one JSON object on standard output
     """
-    with store.open_result(store.find(out, run)) as result:
+    with store.open_result(store.find(out, run), copy=True) as result:
         report(result, [], json, everything=True)
 
 
@@ -65,33 +66,45 @@ def verify_runs(
 ) -> None:
     """Check files to the last bit: seal, schema, run id, config. Exit code 1 if one fails.
 
-    Of a sweep's tables and shared networks, which are no results of a run, the seal alone.
+    Of the networks that cells of a sweep share, the seal and that they are what their name says; of
+    tables the seal alone.
 
     Args:
-        runs: run ids or paths; all complete results below the folder if none is given
+        runs: run ids or paths, also of copies; all results and shared networks if none is given
         out: folder of all results
     """
-    paths = [store.find(out, run) for run in runs]
-    paths = paths or [run.path for run in store.list_results(out) if run.path.exists()]
-    damaged = 0
+    named = [store.find(out, run) for run in runs]
+    found = [] if named else list(store.list_results(out))
+    paths = named or [one.path for one in found if one.path.exists()]
+    paths += [] if named else sorted((out / "parts").glob("*.h5"))
+    bad = [one for one in found if one.status.startswith("unreadable")]
+    for one in bad:
+        tell(f"unread   {one.path.parent}: {one.status}")
+    damaged = len(bad)
     for path in paths:
         try:
-            print(f"good     {path}  ({_verified(path)})")
+            tell(f"good     {path}  ({_verified(path, copy=bool(named))})")
         except ReflfapError as error:
             damaged += 1
-            print(f"damaged  {error}")
+            tell(f"damaged  {error}")
     if damaged:
-        raise ReflfapError(f"{damaged} of {len(paths)} results are damaged")
+        raise ReflfapError(f"{damaged} of {len(paths)} files are damaged or cannot be read")
+    if not paths:
+        refuse("out", f"results below {out}", "none", "give the folder of --out", StoreError)
 
 
-def _verified(path: Path) -> str:
+def _verified(path: Path, copy: bool) -> str:
     """What a file holds, in short, once it is found to be good."""
+    if path.parent.name == "parts":
+        return parts.content_of(path)
     if path.name != store.RESULT:
         with read_sealed(path) as file:
             if "run_id" not in file.attrs:
                 return "sealed"
-    with store.open_result(path) as result:
-        return f"{len(result.names())} arrays"
+    with store.open_result(path, copy=copy) as result:
+        own = result.attributes["run_id"]
+        elsewhere = "" if own == path.parent.name else f", a copy of run {own}"
+        return f"{len(result.names())} arrays{elsewhere}"
 
 
 OTHERS: dict[tuple[str, ...], Callable[..., None]] = {

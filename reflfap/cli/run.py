@@ -13,7 +13,7 @@ from reflfap.experiments.registry import experiment_of
 from reflfap.machine import keep_freed_memory, product_rate
 from reflfap.runs import running, store
 from reflfap.runs.running import Place
-from reflfap.terminal import say
+from reflfap.terminal import say, tell
 
 
 def run_command(experiment: Experiment[Any]) -> Callable[..., None]:
@@ -78,16 +78,16 @@ def report(result: Stored, pictures: list[Path], as_json: bool, everything: bool
             report["attributes"] = attributes
         print_json(report)
         return
-    print(f"run       {attributes['run_id']}  ({attributes['wall_seconds']:.1f} s)")
+    tell(f"run       {attributes['run_id']}  ({attributes['wall_seconds']:.1f} s)")
     if everything:
         for name, value in sorted(attributes.items()):
-            print(f"{name:<18}{value}")
+            tell(f"{name:<18}{value}")
     width = 2 + max(22, *(len(name) for name in result.metrics))
     for name, value in sorted(result.metrics.items()):
-        print(f"{name:<{width}}{value:.6g}")
-    print(f"result    {result.path}")
+        tell(f"{name:<{width}}{value:.6g}")
+    tell(f"result    {result.path}")
     for picture in pictures:
-        print(f"picture   {picture}")
+        tell(f"picture   {picture}")
 
 
 def print_json(content: object) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,13 @@ from reflfap.experiments.cell import attack_flops, training_flops
 from reflfap.experiments.experiment import Config, Experiment, identity
 from reflfap.experiments.registry import experiment_of
 from reflfap.machine import blas_threads, free_memory, product_rate
+from reflfap.runs.interruption import Interruption
 from reflfap.runs.progress import Bars
 from reflfap.runs.running import Place
 from reflfap.sweep import engine, grid, plan, table
 from reflfap.sweep.executors import Dask, InProcess, Processes
 from reflfap.sweep.plan import Task
-from reflfap.terminal import say
+from reflfap.terminal import say, tell
 
 GB = 1e9
 AnyExecutor = InProcess | Processes | Dask
@@ -86,12 +86,12 @@ def sweep_status(out: Path = Path("results"), json: bool = False) -> None:
         say(f"no sweeps below {out}; start one with `reflfap sweep artificial --preset smoke`")
     for one in found:
         cells = one.complete + one.running + len(one.failed) + one.waiting
-        print(
+        tell(
             f"{one.name}: {one.complete} of {cells} cells complete, {one.running} running, "
             f"{len(one.failed)} failed, {one.waiting} waiting; {one.seconds:.0f} s of work"
         )
         for run, error in one.failed.items():
-            print(f"    {run}  {error}")
+            tell(f"    {run}  {error}")
 
 
 def sweep_collect(out: Path = Path("results"), to: Path | None = None) -> None:
@@ -102,32 +102,34 @@ def sweep_collect(out: Path = Path("results"), to: Path | None = None) -> None:
         to: folder of the tables; default: the results folder itself
     """
     for path in table.collect(out, to or out):
-        print(path)
+        tell(path)
 
 
 def _sweep(experiment: Experiment[Any], options: SweepOptions) -> None:
     namespace_for(options.device)  # refuse a missing device before anything else
     name, configs = _cells(experiment, options)
-    tasks = engine.remaining(configs, options.out)
+    data_dir = options.data_dir
+    if data_dir is None and "REFLFAP_DATA" in os.environ:  # a worker may have another environment
+        data_dir = Path(os.environ["REFLFAP_DATA"]).resolve()
+    place = Place(options.out.resolve(), data_dir, options.device)
+    tasks = engine.remaining(configs, place)
     if options.dry_run:
         _list(tasks, options.json)
         return
     table.write_list(options.out, name, configs)
     executor, workers, threads = _executor(options)
-    data_dir = options.data_dir
-    if data_dir is None and "REFLFAP_DATA" in os.environ:  # a worker may have another environment
-        data_dir = Path(os.environ["REFLFAP_DATA"]).resolve()
-    place = Place(options.out.resolve(), data_dir, options.device, threads)
-    with _orderly_end(executor):
-        found = engine.run_tasks(tasks, place, executor, workers, _memory(options), Bars())
+    place = place._replace(threads=threads)
+    with _orderly_end(executor) as stop:
+        memory = _memory(options)
+        found = engine.run_tasks(tasks, place, executor, workers, memory, Bars(), lambda: stop.seen)
     if options.json:
         cells = {"cells": len(configs), "computed": len(found.done), "failed": found.failed}
         print_json({"sweep": name, **cells})
     else:
         there = len(configs) - len(found.done) - len(found.failed)
-        print(f"{name}: {len(found.done)} cells computed, {there} were there")
+        tell(f"{name}: {len(found.done)} cells computed, {there} were there")
         for run, error in found.failed.items():
-            print(f"failed    {run}  {error}")
+            tell(f"failed    {run}  {error}")
     if found.failed:
         raise ReflfapError(f"sweep: {len(found.failed)} of {len(configs)} cells failed")
 
@@ -172,25 +174,16 @@ def _memory(options: SweepOptions) -> float:
 
 
 @contextlib.contextmanager
-def _orderly_end(executor: AnyExecutor) -> Iterator[None]:
+def _orderly_end(executor: AnyExecutor) -> Iterator[Interruption]:
     """On Ctrl-C or SIGTERM let workers keep the state of the step under way; twice: end at once."""
-    before = {
-        number: signal.signal(number, signal.default_int_handler)
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    except KeyboardInterrupt:
-        for number in before:  # workers end when they miss this process
-            signal.signal(number, lambda *_: os._exit(130))
-        if not isinstance(executor, InProcess):  # which has said so and stopped already
-            say("stopping after the steps under way; once more to stop at once")
-        executor.interrupt()
-        raise
-    finally:
-        executor.shutdown()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with Interruption() as stop:
+        try:
+            yield stop
+        except KeyboardInterrupt:
+            executor.interrupt()
+            raise
+        finally:
+            executor.shutdown()
 
 
 def _list(tasks: Sequence[Task], as_json: bool) -> None:
@@ -202,11 +195,11 @@ def _list(tasks: Sequence[Task], as_json: bool) -> None:
         return
     for row in rows:
         what, seconds, memory = row["what"], row["seconds"], row["memory_gb"]
-        print(f"{row['id']}  {what:<9}{seconds:>8.1f} s {memory:>6.2f} GB  {row['config']}")
+        tell(f"{row['id']}  {what:<9}{seconds:>8.1f} s {memory:>6.2f} GB  {row['config']}")
     cells = sum(row["what"] == "cell" for row in rows)
     minutes = sum(row["seconds"] for row in rows) / 60
     largest = max((row["memory_gb"] for row in rows), default=0.0)
-    print(
+    tell(
         f"{cells} cells and {len(rows) - cells} networks or sets that they share to compute: about "
         f"{minutes:.2g} minutes on this machine, {largest:.2g} GB at most for one"
     )

@@ -16,6 +16,7 @@ from reflfap.experiments.experiment import (
     ImagesOptions,
     Inputs,
     Stored,
+    both_splits,
 )
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
@@ -105,10 +106,10 @@ def classifier_weights(result: Stored, dtype: str = "") -> dict[str, HostArray]:
 
 def compute(config: ClassifyConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     """Weights, curves and accuracies of a clean classifier."""
-    train, test, digests = deep_training.both_splits(inputs, config.dataset)
+    train, test = (deep_training.split_of(inputs, *one) for one in both_splits(config))
     found = train_classifier(config, train, test, inputs, monitor)
-    about: dict[str, str | int] = {"data_sha256": digests, "workers": inputs.workers}
-    return Computed(found.metrics, deep_training.network_datasets("standard", found), about)
+    datasets = deep_training.network_datasets("standard", found)
+    return Computed(found.metrics, datasets, {"workers": inputs.workers})
 
 
 def cost(config: ClassifyConfig) -> Estimate:
@@ -125,6 +126,7 @@ EXPERIMENT = Experiment(
     compute=compute,
     cost=cost,
     options=ImagesOptions,
+    reads=both_splits,
     picture="figures.learning_curves",
     makes="classifier",
 )

@@ -182,16 +182,10 @@ def network_datasets(network: str, found: Classified) -> dict[str, Dataset]:
     return datasets
 
 
-def split_of(inputs: Inputs, dataset: str, split: str) -> tuple[Images, str]:
-    """The "train" or "test" images of a data set, and the digest of the files they come from."""
+def split_of(inputs: Inputs, dataset: str, split: str) -> Images:
+    """The "train" or "test" images of a data set."""
     found = inputs.images(dataset, split)
-    return Images(found.images, found.labels), found.sha256
-
-
-def both_splits(inputs: Inputs, dataset: str) -> tuple[Images, Images, str]:
-    """Training and test images of a data set, and the digests of the files they come from."""
-    (train, one), (test, other) = (split_of(inputs, dataset, split) for split in ("train", "test"))
-    return train, test, f"{one} {other}"
+    return Images(found.images, found.labels)
 
 
 def training_cost(config: DeepConfig, count: int, holds_images: bool) -> Estimate:

@@ -208,6 +208,11 @@ class Estimate(NamedTuple):
 Stages: TypeAlias = Mapping[str, Stored]
 
 
+def both_splits(config: Any) -> list[tuple[str, str]]:
+    """Training and test images of a config's data set, as Experiment.reads names them."""
+    return [(config.dataset, split) for split in ("train", "test")]
+
+
 @dataclass(frozen=True)
 class Experiment(Generic[Kind]):
     """An experiment; only the first four have to be given."""
@@ -219,6 +224,8 @@ class Experiment(Generic[Kind]):
     cost: Callable[[Kind], Estimate]
     options: type[RunOptions] = RunOptions
     """its ways to run"""
+    reads: Callable[[Kind], Sequence[tuple[str, str]]] = lambda config: ()
+    """the image sets that a run reads, each with its split: its result is of those alone"""
     needed: Callable[[RunOptions], Sequence[str]] = lambda options: ()
     """the datasets that a complete result must have to be taken for this run's"""
     picture: str = ""

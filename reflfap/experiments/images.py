@@ -21,7 +21,14 @@ from reflfap.backend import Array, HostArray, asarray, namespace, to_host
 from reflfap.errors import refuse
 from reflfap.experiments import three_networks
 from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
-from reflfap.experiments.experiment import Computed, Experiment, ImagesOptions, Inputs, Table
+from reflfap.experiments.experiment import (
+    Computed,
+    Experiment,
+    ImagesOptions,
+    Inputs,
+    Table,
+    both_splits,
+)
 from reflfap.experiments.three_networks import NOTHING, WHOLE, Cell, KnownParts, Labelled
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
@@ -83,7 +90,6 @@ class ClassPair(NamedTuple):
 
     train: Labelled  # x (N, d) uint8, y (N,) 0 or 1
     test: Labelled
-    sha256: str = ""  # digests of the files they come from, training and test
 
 
 class Samples(NamedTuple):
@@ -108,8 +114,7 @@ def cell(
     `flip_threshold`, of flipped labels, the L2 size from which (L2) says that they teach the truth.
     `known` and memory: see `train_and_attack`; the test images on top.
     """
-    images = two_classes(config, inputs.images)
-    samples = prepare(config, images)
+    samples = prepare(config, two_classes(config, inputs.images))
     natural, source, _, limits, _ = samples
     learned = three_networks.train_and_attack(
         config, natural, source, limits, inputs.xp, monitor, known
@@ -120,7 +125,7 @@ def cell(
         **three_networks.own_metrics(learned),
         **_alignment(config, learned, samples),
     }
-    return learned.cell(metrics)._replace(about={"data_sha256": images.sha256})
+    return learned.cell(metrics)
 
 
 def shared(config: ImagesConfig, network: str) -> ImagesConfig:
@@ -149,7 +154,7 @@ def two_classes(config: ImagesConfig, images: Callable[[str, str], ImageSet]) ->
     """Training and test images of a config's two classes, one row an image."""
     chosen = [images(config.dataset, split).classes(*config.classes) for split in ("train", "test")]
     train, test = (Labelled(one.images.reshape(len(one.labels), -1), one.labels) for one in chosen)
-    return ClassPair(train, test, " ".join(one.sha256 for one in chosen))
+    return ClassPair(train, test)
 
 
 def prepare(config: ImagesConfig, images: ClassPair) -> Samples:
@@ -253,6 +258,7 @@ EXPERIMENT = Experiment(
     compute=compute,
     cost=cell_cost,
     options=ImagesOptions,
+    reads=both_splits,
     needed=lambda options: WHOLE,
     picture="figures.image_rows",
     presets={

@@ -31,7 +31,7 @@ from reflfap.experiments.experiment import (
 from reflfap.experiments.perturb_config import SCALES, SCENARIOS, SIZES, PerturbConfig
 from reflfap.experiments.perturbed_set import probe_gradients, read_set
 from reflfap.fast.worker_pool import WorkerPool
-from reflfap.monitor import Monitor, ScopedStates
+from reflfap.monitor import Monitor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +102,9 @@ def compute(config: LearnConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     standard, eta = (made.array(f"gradients/{name}", size) for name in ("standard", "perturbation"))
     if config.subset:
         images = Images(images.x[: config.subset], images.y[: config.subset])
-    test, digest = deep_training.split_of(inputs, config.dataset, "test")
-    states = ScopedStates(monitor, made.seal[:16])
+    test = deep_training.split_of(inputs, config.dataset, "test")
     # labels are the targets of the perturbations; clean images only test it
-    found = deep_training.fit(config, "adversarial", images, test, inputs, states)
+    found = deep_training.fit(config, "adversarial", images, test, inputs, monitor)
     network = deep_training.deep_network(config)
     weights = {name: asarray(values, inputs.xp) for name, values in found.weights.items()}
     margin = classifier.margin_function(network, weights, shape)
@@ -124,7 +123,6 @@ def compute(config: LearnConfig, inputs: Inputs, monitor: Monitor) -> Computed:
         "gradients/adversarial": Dataset(gradients, "class, input", "margin per pixel unit"),
     }
     about: dict[str, str | int] = {
-        "data_sha256": digest,
         "workers": inputs.workers,
         "set": made.path.parent.name,
         "classifier_sha256": str(made.attributes["classifier_sha256"]),
@@ -172,6 +170,7 @@ EXPERIMENT = Experiment(
     compute=compute,
     cost=cost,
     options=ImagesOptions,
+    reads=lambda config: [(config.dataset, "test")],  # the stage before tells of the others
     picture="figures.learning_curves",
     before=before,
     check_before=perturb.check_before,

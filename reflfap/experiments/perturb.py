@@ -1,6 +1,5 @@
 """A perturbed image set as a run, the second stage of (E2)."""
 
-import hashlib
 from functools import partial
 
 from data_loaders.registry import DATA_SETS
@@ -9,7 +8,7 @@ from reflfap.deep import classifier
 from reflfap.errors import refuse
 from reflfap.experiments import bridge, perturbed_set
 from reflfap.experiments.classify import ClassifyConfig, classifier_weights
-from reflfap.experiments.deep_training import attack_cost, both_splits, deep_network
+from reflfap.experiments.deep_training import attack_cost, deep_network, split_of
 from reflfap.experiments.experiment import (
     Computed,
     Config,
@@ -21,10 +20,11 @@ from reflfap.experiments.experiment import (
     RunOf,
     Stages,
     Stored,
+    both_splits,
     identity,
 )
 from reflfap.experiments.perturb_config import PerturbConfig
-from reflfap.experiments.perturbed_set import BLOCK, CHUNK, weights_digest
+from reflfap.experiments.perturbed_set import CHUNK, weights_digest
 from reflfap.monitor import Monitor
 
 
@@ -36,12 +36,10 @@ def compute(config: PerturbConfig, inputs: Inputs, monitor: Monitor) -> Computed
     on_device = {name: asarray(values, inputs.xp) for name, values in weights.items()}
     shape = DATA_SETS[config.dataset].shape
     margin = classifier.margin_function(network, on_device, shape)
-    train, test, digests = both_splits(inputs, config.dataset)
+    train, test = (split_of(inputs, *one) for one in both_splits(config))
     samples = perturbed_set.source(config, train)
 
-    digest = weights_digest(weights)
-    mark = hashlib.sha256(f"{digest} {digests} {BLOCK}".encode()).hexdigest()[:16]
-    names = [f"{mark}-{number:06d}" for number in range(samples.blocks)]
+    names = [f"block-{number:06d}" for number in range(samples.blocks)]
     perturb = perturbed_set.perturb_block
     make = partial(perturb, config, margin, samples, inputs=inputs, monitor=monitor)
     perturbed_set.make_blocks(samples, names, make, monitor)
@@ -59,8 +57,9 @@ def compute(config: PerturbConfig, inputs: Inputs, monitor: Monitor) -> Computed
         "gradients/standard": Dataset(gradients, "class, input", "margin per pixel unit"),
         "gradients/perturbation": Dataset(found.eta.mean, "target, input", "pixel units"),
     }
-    about = {"data_sha256": digests, "classifier_sha256": digest}
-    return Computed(metrics, datasets, {**about, "workers": inputs.workers})
+    digest = weights_digest(weights)
+    about: dict[str, str | int] = {"classifier_sha256": digest, "workers": inputs.workers}
+    return Computed(metrics, datasets, about)
 
 
 def before(config: PerturbConfig) -> list[Config | RunOf]:
@@ -100,6 +99,7 @@ EXPERIMENT = Experiment(
     compute=compute,
     cost=cost,
     options=ImagesOptions,
+    reads=both_splits,
     picture="figures.perturbation_gallery",
     before=before,
     check_before=check_before,

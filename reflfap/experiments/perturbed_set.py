@@ -185,7 +185,7 @@ def probe_gradients(
 def make_blocks(
     source: Source, names: Sequence[str], make: Callable[[int], Block], monitor: Monitor
 ) -> None:
-    """Their names tell classifier, data and size: blocks made of others do not count."""
+    """The blocks that the monitor does not hold yet are made, and held."""
     there = {name for name in names if monitor.held(name) is not None}
     done = sum(len(source.target[source.rows(n)]) for n, name in enumerate(names) if name in there)
     monitor.begin("perturb", len(source.target), "sample", done)

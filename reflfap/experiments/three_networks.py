@@ -52,7 +52,6 @@ class Cell(NamedTuple):
     perturbed: attacks.Perturbed  # of the N_adv source samples
     y_adv: HostArray  # (N_adv,) their targets
     more: Mapping[str, Dataset] = {}  # what else is stored of it
-    about: Mapping[str, str] = {}  # root attributes: what it was made from
 
     @property
     def x_adv(self) -> HostArray:
@@ -230,4 +229,4 @@ def _kept(cell: Cell, datasets: dict[str, Dataset]) -> Computed:
         for name, trace in cell.traces.items()
         for key, values in trace._asdict().items()
     }
-    return Computed(cell.metrics, {**datasets, **traces, **cell.more}, cell.about)
+    return Computed(cell.metrics, {**datasets, **traces, **cell.more})

@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from reflfap.backend import to_host
-from reflfap.errors import StoreError
-from reflfap.sealed import plain_dataset, read_sealed, write_sealed
+from reflfap.files import remove_parts
+from reflfap.sealed import check_made_by, read_sealed, whole_array, write_sealed
 
 FOLDER = "checkpoints"
 
 
 class Checkpoints:
-    """States of a run under way, one sealed file a stage, in the run's folder."""
+    """States of a run under way, one sealed file a stage, in the run's folder.
 
-    def __init__(self, folder: Path, every: float = 60.0, least: float = 5.0) -> None:
+    Each says what it was `made_by` (see runs.provenance) and its stage: the states of another run,
+    of other data or code are never taken for it.
+    """
+
+    def __init__(
+        self, folder: Path, made_by: Mapping[str, str], every: float = 60.0, least: float = 5.0
+    ) -> None:
         self.folder = folder / FOLDER
+        self.made_by = made_by
         self.every = every
         self.least = least
         self.last = time.monotonic()
@@ -32,25 +39,22 @@ class Checkpoints:
         if time.monotonic() - self.last < self.least and not at_once:
             return path
         self.folder.mkdir(parents=True, exist_ok=True)
-        with write_sealed(path) as file:
+        with write_sealed(path, made_by={**self.made_by, "stage": stage}) as file:
             for name, values in state.items():
                 file.create_dataset(name, data=to_host(values))
         self.last = time.monotonic()
         return path
 
     def restore(self, stage: str) -> dict[str, Any] | None:
-        """The last state of `stage`, or None; a damaged one is as good as none."""
+        """The last state of `stage`, or None; StoreError for a damaged or another run's one."""
         path = self.folder / f"{stage}.h5"
         if not path.exists():
             return None
-        try:
-            with read_sealed(path) as file:
-                return {name: plain_dataset(file, name, path)[...] for name in file}
-        except StoreError:
-            return None
+        with read_sealed(path) as file:
+            check_made_by(file, path, {**self.made_by, "stage": stage})
+            return {name: whole_array(file, name, path) for name in file}
 
     def clear(self) -> None:
         """Remove all states, and what killed writers left in the run's folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        for leftover in self.folder.parent.glob(".part-*"):
-            leftover.unlink(missing_ok=True)
+        remove_parts(self.folder.parent)

@@ -1,16 +1,15 @@
 """What a run shows and keeps while it works: progress bars, checkpoints, an orderly end."""
 
-import contextlib
-import os
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from tqdm import tqdm
 
+from reflfap.errors import StoreError
 from reflfap.monitor import Monitor
 from reflfap.runs.checkpoints import Checkpoints
+from reflfap.runs.interruption import Interruption
 from reflfap.terminal import plain, say
 
 
@@ -46,25 +45,20 @@ class RunMonitor(Bars):
     def __init__(self, checkpoints: Checkpoints, quiet: bool = False) -> None:
         super().__init__(quiet)
         self.checkpoints = checkpoints
-        self.interrupted = False
-        self._handlers: dict[int, Any] = {}
+        self._stop = Interruption()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run is to end; its next state is kept, and KeyboardInterrupt raised."""
+        return self._stop.seen
 
     def __enter__(self) -> "RunMonitor":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):  # signals belong to the main thread
-                self._handlers[number] = signal.signal(number, self._interrupt)
+        self._stop.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.end()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _interrupt(self, number: int, frame: object) -> None:
-        if self.interrupted:
-            os._exit(130)  # an exception could land inside HDF5, which bears none; files are atomic
-        self.interrupted = True
-        say("stopping after the step under way; once more to stop at once")
+        self._stop.__exit__(*exception)
 
     def restore(self, stage: str) -> Mapping[str, Any] | None:
         state = self.held(stage)
@@ -84,7 +78,12 @@ class RunMonitor(Bars):
         self.keep(name, state, at_once=True)
 
     def held(self, name: str) -> Mapping[str, Any] | None:
-        return self.checkpoints.restore(name)
+        try:
+            return self.checkpoints.restore(name)
+        except StoreError as error:  # as good as none
+            if not self._quiet:
+                say(f"{error}\nnot resumed from it")
+            return None
 
     def rescue(self, name: str, state: Mapping[str, Any]) -> str:
         return str(self.checkpoints.keep(name, state, at_once=True))

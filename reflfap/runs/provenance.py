@@ -1,6 +1,8 @@
-"""What made a result: device, versions, BLAS kernel, threads, source revision."""
+"""What made a result or a piece of one: code, data, stages before, device, versions, BLAS."""
 
 import contextlib
+import functools
+import hashlib
 import json
 import platform
 import subprocess
@@ -9,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+import data_loaders
 import reflfap
 from reflfap.backend import Namespace, device_facts
+from reflfap.experiments.experiment import Config, Stages, canonical_json
 from reflfap.machine import blas_threads
 
 _PACKAGES = ("numpy", "scipy", "h5py", "cupy-cuda13x", "cupy-cuda12x")
@@ -40,6 +44,27 @@ def describe(xp: Namespace = np) -> dict[str, str | int]:
         "versions_json": json.dumps(found, sort_keys=True),
         "source_revision": source_revision(),
     }
+
+
+def made_by(config: Config, data: str, stages: Stages) -> dict[str, str]:
+    """What tells a piece of a run, such as a checkpoint, from those of all other runs.
+
+    Config, digests of the data, digest of the code, and the seals of the stages before. Pieces of
+    which one differs are never joined.
+    """
+    before = {name: one.seal for name, one in stages.items()}
+    return {"config": canonical_json(config), "data": data, "code": source_sha256(), **before}
+
+
+@functools.cache
+def source_sha256() -> str:
+    """SHA-256 of all source that computes: it tells what no commit does that was changed since."""
+    found = hashlib.sha256()
+    for package in (reflfap, data_loaders):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            found.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()
 
 
 def source_revision() -> str:

@@ -16,7 +16,7 @@ from data_loaders.image_set import ImageSet
 from data_loaders.images import load
 from data_loaders.registry import place as place_of_data
 from reflfap.backend import namespace_for, on_host
-from reflfap.errors import NonFiniteError, ReflfapError, StoreError, refuse
+from reflfap.errors import DamagedFileError, NonFiniteError, StoreError, refuse
 from reflfap.experiments.experiment import (
     Computed,
     Config,
@@ -35,7 +35,7 @@ from reflfap.monitor import Monitor
 from reflfap.runs import store
 from reflfap.runs.checkpoints import Checkpoints
 from reflfap.runs.progress import RunMonitor
-from reflfap.runs.provenance import describe
+from reflfap.runs.provenance import describe, made_by, source_revision
 from reflfap.terminal import say
 from reflfap.training.minibatch import NonFiniteBatchError
 
@@ -61,26 +61,32 @@ class Place(NamedTuple):
         images = partial(images_of, self.data_dir)
         return Inputs(xp, workers, images, stages, options)
 
+    def data_of(self, config: Config) -> str:
+        """The digests of the images that a run reads, as they are now; nothing if it reads none."""
+        sets = experiment_of(config).reads(config)
+        return " ".join(images_of(self.data_dir, *one).sha256 for one in sets)
+
 
 def images_of(folder: Path | None, dataset: str, split: str) -> ImageSet:
     """The images of a data set below `folder`, as `data_loaders.images.load` finds them."""
-    return _split(dataset, split, place_of_data(dataset, folder).parent)
+    where = place_of_data(dataset, folder)
+    stamp = tuple(_stamp(path) for path in sorted(where.rglob("*")))
+    return _split(dataset, split, where.parent, stamp)
 
 
-@functools.lru_cache(maxsize=2)
-def _split(dataset: str, split: str, folder: Path) -> ImageSet:
-    """Kept for the next cell: unpacking CIFAR-10 takes longer than many a cell. At most 180 MB."""
+@functools.lru_cache(maxsize=6)
+def _split(dataset: str, split: str, folder: Path, stamp: object) -> ImageSet:
+    """Kept for the next cell, until a file changes: unpacking CIFAR-10 takes longer than many a
+    cell. 0.3 GB for all sets."""
     return load(dataset, split, folder)
 
 
-def make(
-    config: Config, place: Place, options: RunOptions = _PLAIN, followed: bool = False
-) -> Path:
+def make(config: Config, place: Place, options: RunOptions = _PLAIN) -> Path:
     """The result of a config, after the stages before it, which are made where they are missing.
 
     With `options.force` the last one is computed again. Raises InputError where a stage that
     cannot be made is missing, or is of another kind; StoreError where a result that is there does
-    not go back to the stages before as they are now.
+    not go back to the data or the stages before as they are now.
     """
     stages: dict[str, Stored] = {}
     with contextlib.ExitStack() as opened:
@@ -88,22 +94,22 @@ def make(
             path = folder_of(place.out, one) / store.RESULT
             known = isinstance(one, RunOf)
             if not isinstance(one, RunOf):
-                _make_after(one, place, stages, _PLAIN, followed=True)
+                _make_after(one, place, stages, _PLAIN)
             elif not path.exists():
                 refuse(one.option, f"a complete run {path.parent}", "none", one.remedy)
             # what was made or found complete just now needs no second look at its bytes
             stages[one.experiment] = opened.enter_context(store.open_result(path, digest=known))
-        return _make_after(config, place, stages, options, followed)
+        return _make_after(config, place, stages, options)
 
 
-def _make_after(
-    config: Config, place: Place, stages: Stages, options: RunOptions, followed: bool
-) -> Path:
+def _make_after(config: Config, place: Place, stages: Stages, options: RunOptions) -> Path:
     """`make` once the stages before are there."""
     experiment = experiment_of(config)
     experiment.check_before(config, stages)
+    for one in stages.values():
+        _check_data(one, place)
     compute, needed = partial(experiment.compute, config), experiment.needed(options)
-    path = complete(config, place, compute, options, stages, needed, followed)
+    path = complete(config, place, compute, options, stages, needed)
     with store.open_result(path, digest=False) as result:
         if not experiment.goes_back(config, result, stages):
             names = " and ".join(f"{name} {one.path.parent.name}" for name, one in stages.items())
@@ -120,42 +126,95 @@ def complete(
     options: RunOptions = _PLAIN,
     stages: Stages = _NONE,
     needed: Sequence[str] = (),
-    followed: bool = False,
 ) -> Path:
     """The result file of a config: the complete one with all that is `needed`, or a new one.
 
-    It says what made it. The batch that makes a training leave the finite numbers is kept.
-    An interruption that comes when only the result is left to be written does no harm to it; where
-    the run is `followed` by others, KeyboardInterrupt keeps these from beginning.
-    One process at a time works on a run.
+    One that is there is found without a lock, so also where nothing may be written. One process at
+    a time computes a run. KeyboardInterrupt after an interruption, also where the result was
+    written all the same.
     """
-    text = canonical_json(config)
-    folder = store.folder_for(place.out, config.experiment, text)
-    with lock(folder / store.LOCK, place.on_wait or _say_waiting):
-        path, checkpoints = folder / store.RESULT, Checkpoints(folder, *place.pace)
-        interrupted = False
-        if options.force or not reusable(path, needed):
-            if options.force:
-                checkpoints.clear()
-            start = time.perf_counter()
-            with RunMonitor(checkpoints, place.quiet) as monitor:
-                inputs = place.inputs(options, stages)
-                try:
-                    found = compute(inputs, monitor)
-                except NonFiniteBatchError as error:
-                    where = monitor.rescue("not-finite", error.kept)
-                    raise NonFiniteError(f"{error}; what it had is in {where}") from error
-                about = {**describe(inputs.xp), "dtype": getattr(config, "dtype", "")}
-                about |= {**found.about, "wall_seconds": time.perf_counter() - start}
-                store.write(folder, text, about, found.metrics, found.datasets)
-            interrupted = monitor.interrupted
-        elif not place.quiet:
-            say(f"complete result found, nothing to compute: {path}")
-        (folder / store.FAILURE).unlink(missing_ok=True)
-        checkpoints.clear()  # also those of a run that was killed just after its result was there
-    if interrupted and followed:
-        raise KeyboardInterrupt
+    text, data = canonical_json(config), place.data_of(config)
+    path = folder_of(place.out, config) / store.RESULT
+    seen = _stamp(path)
+    if not options.force and reusable(path, place, needed):
+        _tidy(path.parent)
+    else:
+        folder = store.folder_for(place.out, config.experiment, text)
+        with lock(folder / store.LOCK, place.on_wait or _say_waiting):
+            made_meanwhile = _stamp(path) != seen and reusable(path, place, needed)
+            if options.force or not made_meanwhile:
+                checkpoints = Checkpoints(folder, made_by(config, data, stages), *place.pace)
+                if options.force:
+                    checkpoints.clear()
+                _compute(config, place, compute, options, stages, checkpoints)
+                return path
+    if not place.quiet:
+        say(f"complete result found, nothing to compute: {path}{_of_another_revision(path)}")
     return path
+
+
+def _compute(
+    config: Config,
+    place: Place,
+    compute: Callable[[Inputs, Monitor], Computed],
+    options: RunOptions,
+    stages: Stages,
+    checkpoints: Checkpoints,
+) -> None:
+    """Compute a run and store it, with what made it; say beside it why it failed.
+
+    The batch that makes a training leave the finite numbers is kept.
+    """
+    text, folder, start = canonical_json(config), checkpoints.folder.parent, time.perf_counter()
+    (folder / store.FAILURE).unlink(missing_ok=True)  # of an attempt before
+    with RunMonitor(checkpoints, place.quiet) as monitor:
+        inputs = place.inputs(options, stages)
+        try:
+            found = compute(inputs, monitor)
+            about = {**describe(inputs.xp), "dtype": getattr(config, "dtype", "")}
+            if data := checkpoints.made_by["data"]:
+                about["data_sha256"] = data
+            about |= {**found.about, "wall_seconds": time.perf_counter() - start}
+            store.write(folder, text, about, found.metrics, found.datasets)
+        except NonFiniteBatchError as error:
+            where = monitor.rescue("not-finite", error.kept)
+            store.record_failure(folder, error)
+            raise NonFiniteError(f"{error}; what it had is in {where}") from error
+        except Exception as error:
+            store.record_failure(folder, error)
+            raise
+        checkpoints.clear()
+    if monitor.interrupted:
+        raise KeyboardInterrupt
+
+
+class _Busy(Exception):
+    """Another process works on this run."""
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a run needs no more once its result is there, if it was killed just then.
+
+    Unless another process works on it, or nothing may be written there.
+    """
+    if not any(path.name not in (store.RESULT, store.LOCK) for path in folder.iterdir()):
+        return
+
+    def leave(holder: str) -> None:
+        raise _Busy
+
+    with contextlib.suppress(OSError, StoreError, _Busy), lock(folder / store.LOCK, leave):
+        (folder / store.FAILURE).unlink(missing_ok=True)
+        Checkpoints(folder, {}).clear()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from the one that replaces it; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def folder_of(out: Path, run: Config | RunOf) -> Path:
@@ -163,27 +222,47 @@ def folder_of(out: Path, run: Config | RunOf) -> Path:
     return out / run.experiment / (run.run_id if isinstance(run, RunOf) else identity(run))
 
 
-def reusable(path: Path, needed: Sequence[str] = ()) -> bool:
-    """Whether a valid complete result with all that is asked for is there."""
+def reusable(path: Path, place: Place, needed: Sequence[str] = ()) -> bool:
+    """Whether a valid complete result with all that is asked for is there; StoreError for one of
+    other images than there are now."""
     if not path.exists():
         return False
     try:
         with store.open_result(path) as result:
-            return set(needed) <= set(result.names())
-    except ReflfapError as error:
+            enough = set(needed) <= set(result.names())
+            _check_data(result, place)
+    except DamagedFileError as error:
         say(f"{error}\ncomputing it again")
         return False
+    return enough
 
 
-def outdated(out: Path, config: Config) -> bool:
+def _check_data(result: Stored, place: Place) -> None:
+    """StoreError unless the images that a result was made from are those that are there now."""
+    stated, data = str(result.attributes.get("data_sha256", "")), place.data_of(result.config)
+    if stated != data:
+        expected = f"a result of the images that are there now, SHA-256 {data or 'none'}"
+        remedy = "give the --data-dir that has its images, or another --out"
+        refuse(str(result.path), expected, stated or "none", remedy, StoreError)
+
+
+def _of_another_revision(path: Path) -> str:
+    """What to say of a result that other source computed."""
+    with store.open_result(path, digest=False) as result:
+        then, now = str(result.attributes["source_revision"]), source_revision()
+    return "" if then == now else f" (computed by revision {then}; this is {now})"
+
+
+def outdated(place: Place, config: Config) -> bool:
     """Whether a result, which is there, does not go back to its first stage as that is now.
 
     Later stages may have gigabytes, and say themselves what they go back to.
     """
     experiment = experiment_of(config)
     for one in experiment.before(config)[:1]:
-        if reusable(path := folder_of(out, one) / store.RESULT):
-            made = folder_of(out, config) / store.RESULT
+        path = folder_of(place.out, one) / store.RESULT
+        if reusable(path, place):
+            made = folder_of(place.out, config) / store.RESULT
             with store.open_result(path, False) as first, store.open_result(made, False) as result:
                 return not experiment.goes_back(config, result, {one.experiment: first})
     return False

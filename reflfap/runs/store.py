@@ -16,12 +16,12 @@ import h5py
 import numpy as np
 
 from reflfap.backend import HostArray
-from reflfap.errors import DamagedFileError, InputError, ReflfapError, refuse
+from reflfap.errors import DamagedFileError, InputError, StoreError, refuse
 from reflfap.experiments.experiment import Config, Dataset, Kind, Pieces, Stored, run_id
 from reflfap.experiments.registry import from_json
-from reflfap.files import is_locked, write_text
+from reflfap.files import is_locked, read_text, write_text
 from reflfap.runs import checkpoints
-from reflfap.sealed import AGAIN, fitting, member, open_sealed, write_sealed
+from reflfap.sealed import AGAIN, fitting, fitting_array, member, open_sealed, write_sealed
 
 SCHEMA_VERSION = 1
 RESULT = "result.h5"
@@ -44,6 +44,7 @@ ROOT_ATTRIBUTES = {
 }
 """What every result says of itself."""
 _LARGEST_TEXT = 2**20
+_NO_RUNS = {"parts", "sweeps", "tables", "figures"}  # what else lies in a results folder
 _AGAIN = "run the experiment again with --force"
 
 
@@ -109,10 +110,11 @@ def _put(file: Any, name: str, values: HostArray | Pieces) -> Any:
 
 
 @contextlib.contextmanager
-def open_result(path: Path, digest: bool = True) -> Iterator["Result"]:
+def open_result(path: Path, digest: bool = True, copy: bool = False) -> Iterator["Result"]:
     """A verified result, open for reading. Raises DamagedFileError saying what is wrong.
 
-    Without `digest`, for one that has just been verified, the file is not read whole again.
+    Without `digest`, for one that has just been verified, the file is not read whole again. A
+    `copy` may lie in any folder; else its run must be the one that its folder names.
     """
     with open_sealed(path, digest=digest) as (file, raw, seal):
         attributes = _attributes(file, path)
@@ -122,8 +124,8 @@ def open_result(path: Path, digest: bool = True) -> Iterator["Result"]:
                 "read it with the reflfap that wrote it",
             )
             refuse(str(path), expected, got, remedy, DamagedFileError)
-        ids = {run_id(str(attributes.get("config_json"))), attributes.get("run_id")}
-        if ids != {path.parent.name}:
+        own = run_id(str(attributes.get("config_json")))
+        if {own, attributes.get("run_id")} != {own if copy else path.parent.name}:
             expected, got = f"run {path.parent.name}", "the config of another run"
             remedy = "move the file back to its own folder, or remove it"
             refuse(str(path), expected, got, remedy, DamagedFileError)
@@ -164,7 +166,7 @@ class Result(Stored):
     def array(self, name: str, shape: tuple[int, ...], kind: str = "f") -> HostArray:
         """The dataset `name`, which must have floats (kind "f") or whole numbers ("i") in `shape`;
         -1 is any length up to 10^7."""
-        return np.asarray(fitting(self._file, name, self.path, shape, _AGAIN, kind)[...])
+        return fitting_array(self._file, name, self.path, shape, _AGAIN, kind)
 
     def mapped(self, name: str, shape: tuple[int, ...]) -> HostArray:
         """The same without reading it: rows come from the disk when they are used.
@@ -187,28 +189,51 @@ class Result(Stored):
 def list_results(out: Path) -> Iterator[Summary]:
     """All runs below `out`, complete or not, without reading their arrays.
 
-    Checks format and length of each file, not its digest: `verify` does.
+    Checks format and length of each file, not its digest: `verify` does. What cannot be read is
+    one of them, and says so; StoreError where this is the folder of all.
     """
-    for folder in sorted(path for path in out.glob("*/*") if path.is_dir()):
-        path = folder / RESULT
+    if not out.exists():
+        return
+    try:
+        experiments = sorted(one for one in out.iterdir() if one.name not in _NO_RUNS)
+    except OSError as error:
+        raise StoreError(f"{out}: cannot be read ({error.strerror}); give another --out") from error
+    for experiment in experiments:
+        try:
+            folders = sorted(experiment.iterdir()) if experiment.is_dir() else []
+        except OSError as error:
+            folders, status = [], f"unreadable: {error.strerror}"
+            yield Summary("?", experiment.name, experiment / "?" / RESULT, status, {})
+        for folder in folders:
+            if (found := _summary(folder)) is not None:
+                yield found
+
+
+def _summary(folder: Path) -> Summary | None:
+    """What is known of the run in a folder; None where there is none."""
+    path, metrics, config, seconds = folder / RESULT, {}, None, 0.0
+    try:
         if path.exists():
-            try:
-                with open_result(path, digest=False) as result:
-                    found = (result.metrics, result.config, result.attributes["wall_seconds"])
-                yield Summary(folder.name, folder.parent.name, path, "complete", *found)
-            except (ReflfapError, OSError, RuntimeError) as error:
-                yield Summary(folder.name, folder.parent.name, path, f"damaged: {error}", {})
-            continue
-        if is_locked(folder / LOCK):
+            status = "complete"
+            with open_result(path, digest=False) as result:
+                metrics, config = result.metrics, result.config
+                seconds = result.attributes["wall_seconds"]
+        elif is_locked(folder / LOCK):
             status = "running"
         elif (folder / FAILURE).exists():
-            with open(folder / FAILURE, encoding="utf-8", errors="replace") as file:
-                status = f"failed: {file.read(200).strip()}"
+            text = read_text(folder / FAILURE, _LARGEST_TEXT)
+            status = f"failed: {text.strip()[:200]}"
         elif (folder / checkpoints.FOLDER).is_dir() or (folder / LOCK).exists():
             status = "interrupted"
         else:
-            continue
-        yield Summary(folder.name, folder.parent.name, path, status, {})
+            return None
+    except (DamagedFileError, RuntimeError) as error:
+        status = f"damaged: {error}"
+    except StoreError as error:
+        status = f"unreadable: {error}"
+    except OSError as error:
+        status = f"unreadable: {error.strerror}"
+    return Summary(folder.name, folder.parent.name, path, status, metrics, config, seconds)
 
 
 def complete_results(out: Path, kind: type[Kind]) -> Iterator[tuple[Kind, Summary]]:
@@ -231,10 +256,13 @@ def find(out: Path, name: str) -> Path:
     return found[0]
 
 
-def record_failure(folder: Path, error: str) -> None:
-    """Say beside a run why it has no result; the next attempt that succeeds removes it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / FAILURE, error + "\n")
+def record_failure(folder: Path, error: Exception | str) -> None:
+    """Say beside a run why it has no result, as far as that can be written; the next attempt that
+    succeeds removes it."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    with contextlib.suppress(OSError, StoreError):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / FAILURE, text + "\n")
 
 
 def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:

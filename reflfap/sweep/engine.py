@@ -6,12 +6,11 @@ again later.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from pathlib import Path
 from typing import NamedTuple
 
-from reflfap.errors import refuse
+from reflfap.errors import ReflfapError, refuse
 from reflfap.experiments.experiment import Config, identity
 from reflfap.monitor import SILENT, Monitor
 from reflfap.runs import store
@@ -21,7 +20,8 @@ from reflfap.sweep.plan import Task, plan, priorities
 from reflfap.sweep.work import Outcome, work
 
 TRIES = 3
-BUSY_SECONDS = 1.0
+BUSY_SECONDS = 1.0  # until what another process works on is looked at again
+LOOK_SECONDS = 0.5  # between looks at whether the user has stopped it
 GB = 1e9
 
 
@@ -32,23 +32,25 @@ class Outcomes(NamedTuple):
     failed: dict[str, str]  # errors by run id
 
 
-def remaining(configs: Iterable[Config], out: Path) -> list[Task]:
+def remaining(configs: Iterable[Config], place: Place) -> list[Task]:
     """The tasks for all cells without a complete result, less what they share and is kept.
 
     A stage whose classifier has been trained again is left in: `work` refuses it, saying why.
+    StoreError for a result of other images than are there now.
     """
-    tasks = plan(one for one in configs if not _complete(out, one))
+    tasks = plan(one for one in configs if not _complete(place, one))
     kept = {
         task.key
         for task in tasks
-        if parts.path_of(out, task.key).exists()
-        or (task.network and task.sharing is None and _complete(out, task.configs[0]))
+        if parts.path_of(place.out, task.key).exists()
+        or (task.network and task.sharing is None and _complete(place, task.configs[0]))
     }
     return [task for task in tasks if task.key not in kept]
 
 
-def _complete(out: Path, config: Config) -> bool:
-    return reusable(folder_of(out, config) / store.RESULT) and not outdated(out, config)
+def _complete(place: Place, config: Config) -> bool:
+    path = folder_of(place.out, config) / store.RESULT
+    return reusable(path, place) and not outdated(place, config)
 
 
 def run_tasks(
@@ -58,27 +60,30 @@ def run_tasks(
     workers: int = 1,
     memory: float = float("inf"),
     monitor: Monitor = SILENT,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Outcomes:
     """Compute all tasks with at most `workers` at once and `memory` bytes in all.
 
     `executor` may be any of concurrent.futures: tasks and outcomes are small, and results go to
     files below place.out, which all workers must see. InputError if a task alone needs more than
-    `memory`.
+    `memory`; KeyboardInterrupt soon after the user has `stopped` it.
     """
     for task in tasks:
         if task.memory > memory:
             got = f"{task.memory / GB:.2g} GB for {task.key}"
             refuse("memory", f"tasks of at most {memory / GB:.2g} GB", got, "give more --memory")
-    return _Engine(tasks, place, monitor).run(executor, workers, memory)
+    return _Engine(tasks, place, monitor, stopped).run(executor, workers, memory)
 
 
 class _Engine:
     """Tasks that wait and that run, and what became of the others."""
 
-    def __init__(self, tasks: list[Task], place: Place, monitor: Monitor) -> None:
+    def __init__(
+        self, tasks: list[Task], place: Place, monitor: Monitor, stopped: Callable[[], bool]
+    ) -> None:
         rank = priorities(tasks)
         self.waiting = sorted(tasks, key=lambda task: -rank[task.key])
-        self.place, self.monitor = place, monitor
+        self.place, self.monitor, self.stopped = place, monitor, stopped
         self.running: dict[Future[Outcome], Task] = {}
         self.busy_until: dict[str, float] = {}
         self.lost: dict[str, int] = {}  # workers, by task
@@ -91,13 +96,16 @@ class _Engine:
         try:
             while self.waiting or self.running:
                 while len(self.running) < workers and (task := self._next(memory)) is not None:
+                    if self.stopped():
+                        raise KeyboardInterrupt
                     self.waiting.remove(task)
                     self.running[executor.submit(work, task, self.place)] = task
+                if self.stopped():
+                    raise KeyboardInterrupt
                 if not self.running:
-                    time.sleep(BUSY_SECONDS)
+                    time.sleep(LOOK_SECONDS)
                     continue
-                timeout = BUSY_SECONDS if self.busy_until else None
-                for future in wait(self.running, timeout, FIRST_COMPLETED).done:
+                for future in wait(self.running, LOOK_SECONDS, FIRST_COMPLETED).done:
                     self._finish(self.running.pop(future), future)
         finally:
             self.monitor.end()
@@ -121,6 +129,8 @@ class _Engine:
             error = future.exception()
         except CancelledError as cancelled:
             error = cancelled
+        if isinstance(error, ReflfapError):  # the executor refuses
+            raise error
         if error is not None:  # work() returns what fails; so a worker was lost, or told to end
             self._worker_lost(task, f"{type(error).__name__}: {error}")
             return
@@ -145,7 +155,7 @@ class _Engine:
             if task.network is not None:
                 self._give_up(task, error)
                 return
-            left = remaining(task.configs, self.place.out)
+            left = remaining(task.configs, self.place)
             if not left:  # the last one died after its work was done
                 return
             suspect, *others = left[-1].configs

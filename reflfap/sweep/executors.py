@@ -23,11 +23,17 @@ from concurrent.futures import (
 from functools import partial
 from typing import Any
 
-from reflfap.errors import BackendError, refuse
+from reflfap.errors import BackendError, InputError, refuse
 
 WATCH_SECONDS = 0.5
 ANSWER_SECONDS = 10
 RECONNECT_SECONDS = 120.0
+
+
+_NO_WORKER = (
+    "workers: expected processes that begin, got none that did: each reads your script anew; put "
+    'what it does below `if __name__ == "__main__":`'
+)
 
 
 class InProcess(Executor):
@@ -53,30 +59,43 @@ class Processes(Executor):
 
     def __init__(self, workers: int) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
+        self._stop, self._begun = self._context.Event(), self._context.Event()
         self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
         for _ in range(workers):
             self._idle.put(self._pool())
         self._workers = workers
 
     def _pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, self._context, _watch, (self._stop,))
+        return ProcessPoolExecutor(1, self._context, _watch, (self._stop, self._begun))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        pool = self._idle.get()
+        pool, outer = self._idle.get(), Future[Any]()
+        # a worker inherits the mask: Ctrl-C, which a terminal sends to all, is the parent's alone
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            future = pool.submit(fn, *args, **kwargs)
-        except BrokenExecutor:  # its worker died between two calls
-            pool = self._pool()
-            future = pool.submit(fn, *args, **kwargs)
-        future.add_done_callback(lambda done: self._give_back(pool, done))
-        return future
+            try:
+                future = pool.submit(fn, *args, **kwargs)
+            except BrokenExecutor:  # its worker died between two calls
+                pool = self._pool()
+                future = pool.submit(fn, *args, **kwargs)
+        except BaseException:
+            self._idle.put(pool)  # shutdown waits for all
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        future.add_done_callback(lambda done: self._give_back(pool, done, outer))
+        return outer
 
-    def _give_back(self, pool: ProcessPoolExecutor, done: Future[Any]) -> None:
-        if not done.cancelled() and isinstance(done.exception(), BrokenExecutor):
+    def _give_back(self, pool: ProcessPoolExecutor, done: Future[Any], outer: Future[Any]) -> None:
+        broken = not done.cancelled() and isinstance(done.exception(), BrokenExecutor)
+        if broken:
             pool.shutdown(wait=False)
             pool = self._pool()
         self._idle.put(pool)
+        if broken and not self._begun.is_set():
+            outer.set_exception(InputError(_NO_WORKER))
+        else:
+            _pass_on(outer, done)
 
     def interrupt(self) -> None:
         """Have all workers end the step under way, keep their state, and give up their task."""
@@ -88,8 +107,9 @@ class Processes(Executor):
             self._idle.get().shutdown(wait=wait, cancel_futures=cancel_futures)
 
 
-def _watch(stop: Any) -> None:
+def _watch(stop: Any, begun: Any) -> None:
     """In a worker: leave Ctrl-C to the parent; end on its word, or when it is no more."""
+    begun.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
@@ -97,7 +117,7 @@ def _watch(stop: Any) -> None:
         while not stop.wait(WATCH_SECONDS):
             if parent is not None and not parent.is_alive():
                 os._exit(1)
-        os.kill(os.getpid(), signal.SIGTERM)  # reflfap.runs.progress.RunMonitor keeps the state
+        os.kill(os.getpid(), signal.SIGTERM)  # runs.interruption.Interruption takes note
 
     threading.Thread(target=watch, daemon=True).start()
 

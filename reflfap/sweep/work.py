@@ -23,6 +23,7 @@ from reflfap.monitor import Monitor
 from reflfap.runs import running, store
 from reflfap.runs.checkpoints import Checkpoints
 from reflfap.runs.progress import RunMonitor
+from reflfap.runs.provenance import made_by
 from reflfap.runs.running import Place
 from reflfap.sweep import parts
 from reflfap.sweep.plan import SHARED, Task, network_task
@@ -59,10 +60,9 @@ def work(task: Task, place: Place) -> Outcome:
             except Busy:
                 return Outcome(tuple(done), tuple(failed), busy=True)
             except Exception as error:  # whatever it is, it ends this cell and no other
-                text = f"{type(error).__name__}: {error}"
-                failed.append((identity(config), text))
+                failed.append((identity(config), f"{type(error).__name__}: {error}"))
                 if task.sharing is None or task.network is None:  # a run of its own
-                    store.record_failure(running.folder_of(place.out, config), text)
+                    store.record_failure(running.folder_of(place.out, config), error)
             else:
                 done.append(identity(config))
     return Outcome(tuple(done), tuple(failed))
@@ -88,23 +88,33 @@ def _maker(task: Task, place: Place) -> Callable[[Any], object]:
 
 
 def _network(task: Task, sharing: Sharing, place: Place) -> None:
-    checkpoints = Checkpoints(parts.path_of(place.out, task.key).with_suffix(""), *PACE)
+    folder = parts.path_of(place.out, task.key).with_suffix("")
+    checkpoints = Checkpoints(folder, _made_by(task, place), *PACE)
     with RunMonitor(checkpoints, quiet=True) as monitor:
         _obtain(task, sharing, place, monitor)
     checkpoints.clear()
+    if monitor.interrupted:
+        raise KeyboardInterrupt
+
+
+def _made_by(task: Task, place: Place) -> dict[str, str]:
+    """What the network of a network task is made by."""
+    (config,) = task.configs
+    return {**made_by(config, place.data_of(config), {}), "stage": str(task.network)}
 
 
 def _obtain(task: Task, sharing: Sharing, place: Place, monitor: Monitor) -> Trained:
     """The network of a network task: kept by an earlier one, or trained and kept now by one
-    process; a damaged one is trained again."""
+    process; a damaged one, and one that something else made, is trained again."""
     (config,), path = task.configs, parts.path_of(place.out, task.key)
     path.parent.mkdir(parents=True, exist_ok=True)
+    origin = _made_by(task, place)
     with lock(path.with_suffix(".lock"), _busy):
         if path.exists():
             with contextlib.suppress(StoreError):
-                return parts.read_network(path, config)
+                return parts.read_network(path, config, origin)
         trained = sharing.train(config, str(task.network), place.inputs(), monitor)
-        parts.write_network(path, trained)
+        parts.write_network(path, trained, origin)
         return trained
 
 

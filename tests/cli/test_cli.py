@@ -27,7 +27,7 @@ from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.experiment import canonical_json, run_id
 from reflfap.files import is_locked
-from reflfap.runs import progress, running, store
+from reflfap.runs import progress, provenance, running, store
 from reflfap.runs.checkpoints import Checkpoints
 
 SIZES = ("--dim=20", "--hidden=6", "--n=5", "--n-adv=7")
@@ -166,7 +166,8 @@ def plant_a_checkpoint(out: Path) -> None:
     folder = store.folder_for(out, "artificial", canonical_json(config))
     C = np.ones((6, 5), dtype=np.float32)
     state = {"C": C, "U": C, "loss": np.array([3.0, 2.0, 1.0])}
-    Checkpoints(folder).keep("standard", state, at_once=True)
+    origin = provenance.made_by(config, "", {})
+    Checkpoints(folder, origin).keep("standard", state, at_once=True)
 
 
 def test_force_starts_from_the_beginning(tmp_path, reflfap_cli):
@@ -238,7 +239,10 @@ def test_list_and_verify_of_nothing(tmp_path, reflfap_cli):
     assert (said.code, said.out) == (0, "")
     assert "no runs below" in said.err
     assert reflfap_cli("list", "--out", tmp_path, "--json").json == []
-    assert reflfap_cli("verify", "--out", tmp_path).code == 0
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        said = reflfap_cli("verify", "--out", folder)
+        assert said.code == 1
+        assert f"expected results below {folder}, got none" in said.err
 
 
 def test_verify_fails_for_a_damaged_file(tmp_path, reflfap_cli):
@@ -250,7 +254,7 @@ def test_verify_fails_for_a_damaged_file(tmp_path, reflfap_cli):
     assert said.code == 1
     assert said.out.startswith(f"damaged  {damaged}: expected SHA-256")
     assert said.out.count("good") == 2  # the check goes on after the first damage
-    assert said.err == "reflfap: failed: 1 of 3 results are damaged"
+    assert said.err == "reflfap: failed: 1 of 3 files are damaged or cannot be read"
     shown = reflfap_cli("show", damaged.parent.name, "--out", tmp_path)
     assert (shown.code, shown.out) == (1, "")
 
@@ -404,7 +408,7 @@ def folder_of(out: Path) -> Path:
 
 def kept_within_a_stage(out: Path) -> bool:
     """Whether LONG left a state of an unfinished training."""
-    checkpoints = Checkpoints(folder_of(out))
+    checkpoints = Checkpoints(folder_of(out), provenance.made_by(LONG_CONFIG, "", {}))
     kept = [checkpoints.restore(stage) or {} for stage in ("standard", "noise", "adversarial")]
     return any(0 < len(state.get("loss", ())) < LONG_CONFIG.epochs for state in kept)
 
@@ -442,7 +446,7 @@ def test_an_interrupted_run_resumes(tmp_path, reflfap_cli, undisturbed, number):
 
 def test_a_second_signal_ends_at_once(tmp_path):
     def work() -> None:
-        with progress.RunMonitor(Checkpoints(tmp_path)):
+        with progress.RunMonitor(Checkpoints(tmp_path, {})):
             os.kill(os.getpid(), signal.SIGINT)
             (tmp_path / "still running").touch()
             os.kill(os.getpid(), signal.SIGTERM)
@@ -453,15 +457,19 @@ def test_a_second_signal_ends_at_once(tmp_path):
 
 
 def test_a_signal_while_the_result_is_written_does_no_harm(tmp_path, monkeypatch):
+    """It is there, and the command says that it was interrupted; again, it finds the result."""
+
     def write(*content: object) -> Path:
         os.kill(os.getpid(), signal.SIGINT)
         return real_write(*content)
 
     real_write = store.write
     monkeypatch.setattr(store, "write", write)
-    assert exit_code(fork(lambda: call(*SHORT, "--out", tmp_path))) == 0
+    assert exit_code(fork(lambda: call(*SHORT, "--out", tmp_path))) == 130
     with store.open_result(only_result(tmp_path)):
         pass
+    monkeypatch.setattr(store, "write", lambda *content: pytest.fail("computed again"))
+    assert exit_code(fork(lambda: call(*SHORT, "--out", tmp_path))) == 0
 
 
 def test_signals_work_as_before_after_a_run(tmp_path):
@@ -532,7 +540,7 @@ def test_a_full_disk_is_reported(tmp_path):
     assert exit_code(fork(work)) == 1
     assert "result.h5: writing failed" in (tmp_path / "err").read_text()
     (run,) = store.list_results(tmp_path)
-    assert run.status == "interrupted"
+    assert run.status.startswith("failed: StoreError")
     assert call(*SHORT, "--out", tmp_path) == 0
 
 

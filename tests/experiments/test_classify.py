@@ -19,7 +19,7 @@ from reflfap.deep.classifier import Images
 from reflfap.errors import InputError, NonFiniteError
 from reflfap.experiments import classify, deep_training
 from reflfap.experiments.classify import PRESETS, ClassifyConfig
-from reflfap.experiments.experiment import Inputs, canonical_json, run_id
+from reflfap.experiments.experiment import Inputs, both_splits, canonical_json, run_id
 from reflfap.experiments.registry import from_json
 from reflfap.monitor import Monitor
 from reflfap.runs.store import open_result
@@ -31,7 +31,7 @@ SHORT = ("run", "classify", "--epochs", "2", "--subset", "100", "--batch", "20")
 def some(config, count=None):
     """The embedded set, or its first images."""
     inputs = Inputs(images=load)
-    train, test, _ = deep_training.both_splits(inputs, config.dataset)
+    train, test = (deep_training.split_of(inputs, *one) for one in both_splits(config))
     return Images(train.x[:count], train.y[:count]), test
 
 

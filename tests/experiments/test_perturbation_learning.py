@@ -42,7 +42,7 @@ def config(**changes):
 @functools.cache
 def embedded():
     """The embedded training images, a thousand."""
-    return deep_training.both_splits(Inputs(images=load), "embedded")[0]
+    return deep_training.split_of(Inputs(images=load), "embedded", "train")
 
 
 @functools.cache
@@ -348,13 +348,18 @@ def test_no_clean_label_leaks(tmp_path, monkeypatch):
     with open_result(made) as one, open_result(shuffled) as other:
         labels = [result.array("data/source/y", (60,), "i") for result in (one, other)]
     assert np.mean(labels[0] != labels[1]) > 0.5
-    split, read = running._split, []
+    inputs, read = running.Place.inputs, []
 
-    def watched(dataset, which, folder):
-        read.append(which)
-        return split(dataset, which, folder)
+    def watched(self, *rest):
+        found = inputs(self, *rest)
 
-    monkeypatch.setattr(running, "_split", watched)
+        def images(dataset, which):
+            read.append(which)
+            return found.images(dataset, which)
+
+        return replace(found, images=images)
+
+    monkeypatch.setattr(running.Place, "inputs", watched)
     one, other = (
         trained(running.make(how, place._replace(out=tmp_path / name))) for name in ("one", "other")
     )

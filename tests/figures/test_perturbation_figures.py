@@ -24,7 +24,7 @@ from figures import (
 )
 from reflfap.errors import InputError
 from reflfap.experiments import perturbed_set
-from reflfap.experiments.deep_training import both_splits
+from reflfap.experiments.deep_training import split_of
 from reflfap.experiments.experiment import Inputs
 from reflfap.experiments.images import ImagesConfig
 from reflfap.experiments.learn import LearnConfig
@@ -86,7 +86,7 @@ def test_the_gallery_shows_the_sets(tmp_path):
     chosen = perturbation_gallery.choose(sets, "embedded", "natural-random")
     assert [one.config for one in chosen.values()] == some
     samples = perturbation_gallery.compute(chosen)
-    train, _, _ = both_splits(Inputs(images=load), some[0].dataset)
+    train = split_of(Inputs(images=load), some[0].dataset, "train")
     source = perturbed_set.source(some[0], train)
     assert np.array_equal(samples.label, source.label[:8])
     assert np.array_equal(samples.target, source.target[:8])

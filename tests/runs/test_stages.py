@@ -152,17 +152,18 @@ def test_a_missing_classifier(tmp_path):
     assert statuses(tmp_path) == {}
 
 
-def forged_classifier(out, config):
-    """A result that says it is of this config, with no weights in it."""
+def forged_classifier(out, config, digests=""):
+    """A result that says it is of this config and of such images, with no weights in it."""
     text = canonical_json(config)
     folder = store.folder_for(out, "classify", text)
-    store.write(folder, text, ATTRIBUTES, {}, {})
+    about = ATTRIBUTES | {"data_sha256": digests or running.Place(out).data_of(config)}
+    store.write(folder, text, about, {}, {})
     return identity(config)
 
 
 def test_a_classifier_of_other_images(tmp_path):
     """Its pixels may fit, yet its classes are others."""
-    name = forged_classifier(tmp_path, ClassifyConfig(dataset="mnist"))
+    name = forged_classifier(tmp_path, ClassifyConfig(dataset="mnist"), "any")
     place = running.Place(tmp_path, quiet=True)
     with pytest.raises(InputError, match="classifier: expected one of embedded, got one of mnist"):
         running.make(set_config(classifier=name), place)
@@ -381,7 +382,7 @@ def test_a_full_disk_is_reported(place, tmp_path, made_blocks, limit, whole_bloc
     assert "writing failed" in said
     assert "free some space" in said
     assert "Traceback" not in said
-    assert statuses(place.out)["perturb"] == "interrupted"
+    assert statuses(place.out)["perturb"].startswith("failed: StoreError")
     before = len(made_blocks())
     path = running.make(set_config(n_adv=n, attack_steps=1), place)
     assert len(made_blocks()) - before == 2 - whole_blocks
@@ -423,7 +424,7 @@ def test_a_set_is_read_as_it_was_made(place, scenario):
         weights = classify.classifier_weights(result)
     margin = classifier.margin_function(deep_training.deep_network(CLASSIFIER), weights, SHAPE)
     source = perturbed_set.source(
-        config, deep_training.both_splits(place.inputs(), config.dataset)[0]
+        config, deep_training.split_of(place.inputs(), config.dataset, "train")
     )
     blocks = [perturbed_set.perturb_block(config, margin, source, number) for number in (0, 1)]
     assert isinstance(images.x, np.memmap)
@@ -486,7 +487,7 @@ def test_a_strangers_set_is_refused(place, what):
     rewrite(path, change)
     with pytest.raises(DamagedFileError, match=X):
         running.make(config, place)
-    assert "learn" not in statuses(place.out) or statuses(place.out)["learn"] == "interrupted"
+    assert statuses(place.out).get("learn", "failed: Damaged").startswith("failed: Damaged")
 
 
 @pytest.mark.parametrize("subset", [0, 30, 1000])
@@ -497,7 +498,7 @@ def test_subsets_are_the_first_samples(place, subset):
     with store.open_result(running.make(config.perturbed, place)) as result:
         images = perturbed_set.read_set(result)
     few = classifier.Images(images.x[: subset or 40], images.y[: subset or 40])
-    test, _ = deep_training.split_of(place.inputs(), config.dataset, "test")
+    test = deep_training.split_of(place.inputs(), config.dataset, "test")
     expected = deep_training.fit(learn_config(), "adversarial", few, test)
     arrays, metrics, _ = content(path)
     for name, values in classifier.to_released(expected.weights).items():

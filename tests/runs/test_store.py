@@ -548,7 +548,7 @@ def write_run(out: Path, seed: int) -> None:
     values = weights(seed, rows=2000)  # 320 kB, so that most kills land inside a write
     folder = store.folder_for(out, "artificial", config_of(seed))
     with lock(folder / store.LOCK, lambda holder: None):
-        checkpoints = Checkpoints(folder, least=0.0)
+        checkpoints = Checkpoints(folder, MADE_BY, least=0.0)
         checkpoints.keep("standard", {"W": values})
         write(out, config_of(seed), values)
         checkpoints.clear()
@@ -563,7 +563,7 @@ def check_runs(out: Path, seeds: range) -> list[str]:
         if run.status == "complete":
             with store.open_result(run.path) as result:
                 np.testing.assert_array_equal(result.array(W, (2000, 20)), values)
-        state = Checkpoints(run.path.parent).restore("standard")
+        state = Checkpoints(run.path.parent, MADE_BY).restore("standard")
         assert state is None or np.array_equal(state["W"], values)
         statuses.append(run.status)
     return statuses
@@ -597,7 +597,7 @@ def test_list_tells_complete_from_interrupted(tmp_path):
     kept, begun, running = (
         store.folder_for(tmp_path, "artificial", config_of(seed)) for seed in (2, 3, 4)
     )
-    Checkpoints(kept, least=0.0).keep("standard", {"W": weights(0)})
+    Checkpoints(kept, MADE_BY, least=0.0).keep("standard", {"W": weights(0)})
     with lock(begun / store.LOCK, lambda holder: None):
         pass
     store.folder_for(tmp_path, "artificial", config_of(5))  # empty: nothing was begun
@@ -623,10 +623,11 @@ def test_list_tells_complete_from_interrupted(tmp_path):
     assert after[running] == "interrupted"
 
 
-@pytest.mark.parametrize("name", ["missing", "file"])
-def test_nothing_is_listed_where_nothing_is(tmp_path, name):
+def test_nothing_is_listed_where_nothing_is(tmp_path):
     (tmp_path / "file").write_text("")
-    assert list(store.list_results(tmp_path / name)) == []
+    assert list(store.list_results(tmp_path / "missing")) == []
+    with pytest.raises(StoreError, match="Not a directory"):
+        list(store.list_results(tmp_path / "file"))
 
 
 def test_a_run_is_found_by_path_id_and_beginning(tmp_path, monkeypatch):
@@ -655,14 +656,45 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
         store.folder_for(tmp_path / "file" / "below", "artificial", TEXT)
 
 
+MADE_BY = {"config": "of a test", "data": "", "code": "this"}
+
+
 @contextlib.contextmanager
 def checkpoint(folder: Path) -> Iterator[Path]:
     """The file of a state that was kept and can be restored."""
-    Checkpoints(folder, least=0.0).keep("standard", {"C": weights(0)})
+    Checkpoints(folder, MADE_BY, least=0.0).keep("standard", {"C": weights(0)})
     (path,) = (folder / FOLDER).iterdir()
-    assert Checkpoints(folder).restore("standard") is not None
+    assert Checkpoints(folder, MADE_BY).restore("standard") is not None
     yield path
-    assert Checkpoints(folder).restore("standard") is None
+    with pytest.raises(StoreError):
+        Checkpoints(folder, MADE_BY).restore("standard")
+
+
+@pytest.mark.parametrize("name", MADE_BY)
+def test_a_checkpoint_of_something_else_is_refused(tmp_path, name):
+    """Of another config, of other data or code: it says which. So is one of another stage, and one
+    that does not say what made it, as of earlier revisions."""
+    with checkpoint(tmp_path) as path:
+        pass_on = Checkpoints(tmp_path, MADE_BY | {name: "other"}, least=0.0)
+        with pytest.raises(StoreError, match=f"of the same {name}, got another's"):
+            pass_on.restore("standard")
+        path.rename(path.with_name("noise.h5"))
+        with pytest.raises(StoreError, match="of the same stage"):
+            Checkpoints(tmp_path, MADE_BY).restore("noise")
+        pass_on.keep("standard", {"C": weights(0)})
+    with write_sealed(path) as file:
+        file["C"] = weights(0)
+    with pytest.raises(StoreError, match="says what made it"):
+        Checkpoints(tmp_path, MADE_BY).restore("standard")
+
+
+def test_a_checkpoint_that_claims_too_much_is_refused(tmp_path):
+    """Gigabytes of nothing, which a small file may claim, are not allocated."""
+    with (
+        checkpoint(tmp_path) as path,
+        write_sealed(path, made_by=MADE_BY | {"stage": "standard"}) as f,
+    ):
+        f.create_dataset("C", (10**5, 10**5), "f4", chunks=(100, 100))
 
 
 @given(
@@ -675,11 +707,11 @@ def checkpoint(folder: Path) -> Iterator[Path]:
     )
 )
 def test_checkpoints_restore_what_was_kept(tmp_path, values):
-    checkpoints = Checkpoints(tmp_path, least=0.0)
+    checkpoints = Checkpoints(tmp_path, MADE_BY, least=0.0)
     checkpoints.clear()
     assert checkpoints.restore("attack") is None
     checkpoints.keep("attack", values)
-    restored = Checkpoints(tmp_path).restore("attack")
+    restored = Checkpoints(tmp_path, MADE_BY).restore("attack")
     assert restored is not None
     assert restored.keys() == values.keys()
     for name, kept in values.items():
@@ -689,7 +721,7 @@ def test_checkpoints_restore_what_was_kept(tmp_path, values):
 
 
 def test_checkpoints_keep_the_last_state_of_every_stage(tmp_path):
-    checkpoints = Checkpoints(tmp_path, least=0.0)
+    checkpoints = Checkpoints(tmp_path, MADE_BY, least=0.0)
     for value in (1.0, 2.0):
         checkpoints.keep("standard", {"loss": np.array([value])})
     checkpoints.keep("noise", {"loss": np.array([3.0])})
@@ -701,7 +733,7 @@ def test_checkpoints_keep_the_last_state_of_every_stage(tmp_path):
 
 def test_cleared_checkpoints_leave_the_result_alone(tmp_path):
     path = write(tmp_path)
-    checkpoints = Checkpoints(path.parent, least=0.0)
+    checkpoints = Checkpoints(path.parent, MADE_BY, least=0.0)
     checkpoints.keep("standard", {"C": weights(0)})
     (path.parent / ".part-killed").touch()
     checkpoints.clear()
@@ -711,16 +743,16 @@ def test_cleared_checkpoints_leave_the_result_alone(tmp_path):
 
 def test_checkpoints_are_neither_too_many_nor_too_few(tmp_path):
     state = {"C": weights(0)}
-    assert Checkpoints(tmp_path, every=0.0).due()
-    assert not Checkpoints(tmp_path, every=1000.0).due()
-    seldom = Checkpoints(tmp_path, every=0.0, least=1000.0)
+    assert Checkpoints(tmp_path, MADE_BY, every=0.0).due()
+    assert not Checkpoints(tmp_path, MADE_BY, every=1000.0).due()
+    seldom = Checkpoints(tmp_path, MADE_BY, every=0.0, least=1000.0)
     seldom.keep("standard", state)
     assert seldom.restore("standard") is None
     seldom.keep("standard", state, at_once=True)
     assert seldom.restore("standard") is not None
 
 
-def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path):
+def test_a_damaged_checkpoint_is_refused(tmp_path):
     with checkpoint(tmp_path) as path:
         path.write_bytes(path.read_bytes()[:-1])
     with checkpoint(tmp_path) as path:
@@ -735,7 +767,7 @@ def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path):
 
 def test_a_full_disk_during_a_checkpoint_keeps_the_last(tmp_path):
     def work() -> int:
-        checkpoints = Checkpoints(tmp_path, least=0.0)
+        checkpoints = Checkpoints(tmp_path, MADE_BY, least=0.0)
         checkpoints.keep("standard", {"C": weights(0)})
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
@@ -745,7 +777,7 @@ def test_a_full_disk_during_a_checkpoint_keeps_the_last(tmp_path):
         return 0
 
     assert exit_code(fork(work)) == 7
-    restored = Checkpoints(tmp_path).restore("standard")
+    restored = Checkpoints(tmp_path, MADE_BY).restore("standard")
     np.testing.assert_array_equal(restored["C"], weights(0))
     assert listing(tmp_path / FOLDER) == ["standard.h5"]
 

@@ -5,7 +5,7 @@ import numpy as np
 from data_loaders.registry import DATA_SETS
 from figures import perturbation
 from reflfap.experiments import perturbed_set
-from reflfap.experiments.deep_training import both_splits
+from reflfap.experiments.deep_training import split_of
 from reflfap.experiments.experiment import Dataset, canonical_json
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import SCENARIOS, PerturbConfig
@@ -88,7 +88,8 @@ def change(of, count):
 
 def store_set(out, of: PerturbConfig, digests=None):
     """Store a perturbed set of images whose perturbations are `change`."""
-    train, _, found = both_splits(running.Place(out).inputs(), of.dataset)
+    place = running.Place(out)
+    train, found = split_of(place.inputs(), of.dataset, "train"), place.data_of(of)
     source = perturbed_set.source(of, train)
     x = np.concatenate([source.draw(block) for block in range(source.blocks)])
     x = x.reshape(len(x), *DATA_SETS[of.dataset].shape).astype(np.float32)

@@ -13,6 +13,7 @@ from project import SUPPORT
 from sweeping import cell, small_grid
 from test_sweep import assert_same, rows, sweep, undisturbed  # noqa: F401 - a fixture
 
+from reflfap.runs.running import Place
 from reflfap.sweep import engine
 from reflfap.sweep.executors import Dask
 
@@ -86,7 +87,7 @@ def during_a_sweep(cluster, tmp_path, accident):
         thread.join(timeout=300)
         assert not thread.is_alive(), "waited for five minutes"
     assert not found[0].failed
-    assert engine.remaining(long_cells(), tmp_path) == []
+    assert engine.remaining(long_cells(), Place(tmp_path)) == []
 
 
 def some_are_there(tmp_path):

@@ -27,7 +27,7 @@ from reflfap.sweep.executors import InProcess, Processes
 
 
 def sweep(out, cells, executor=None, **options):
-    tasks = engine.remaining(cells, out)
+    tasks = engine.remaining(cells, Place(out))
     return engine.run_tasks(tasks, Place(out, threads=1), executor or InProcess(), **options)
 
 
@@ -85,15 +85,15 @@ def test_what_is_there_is_not_computed_again(tmp_path):
     """Cells by their results, networks by their files; a damaged result is computed again."""
     cells = small_grid()
     sweep(tmp_path, cells[:2])
-    left = engine.remaining(cells, tmp_path)
+    left = engine.remaining(cells, Place(tmp_path))
     assert {one for task in left if task.network is None for one in task.configs} == {*cells[2:]}
     kept = {path.stem for path in tmp_path.glob("parts/*.h5")}
     assert kept
     assert kept.isdisjoint(task.key for task in left)
-    assert engine.remaining(cells[:2], tmp_path) == []
+    assert engine.remaining(cells[:2], Place(tmp_path)) == []
     path = tmp_path / "artificial" / identity(cells[0]) / store.RESULT
     path.write_bytes(path.read_bytes()[:-1])
-    (task,) = engine.remaining(cells[:2], tmp_path)
+    (task,) = engine.remaining(cells[:2], Place(tmp_path))
     assert task.configs == (cells[0],)
 
 
@@ -101,7 +101,7 @@ def test_results_of_another_schema_are_computed_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(store, "SCHEMA_VERSION", 99)
         sweep(tmp_path, [cell()])
-    assert len(engine.remaining([cell()], tmp_path)) == 1
+    assert len(engine.remaining([cell()], Place(tmp_path))) == 1
     assert sweep(tmp_path, [cell()]).done == (identity(cell()),)
     with store.open_result(next(tmp_path.glob("artificial/*/result.h5"))) as result:
         assert result.attributes["schema_version"] == 1

@@ -27,7 +27,7 @@ def brief(monkeypatch):
 
 
 def swept(cells, out):
-    tasks = engine.remaining(cells, out)
+    tasks = engine.remaining(cells, Place(out))
     return tasks, engine.run_tasks(tasks, Place(out), InProcess())
 
 
@@ -46,9 +46,9 @@ def test_stages_are_shared(tmp_path, brief, one_thread):
         for name in ("classify", "perturb", "learn")
     }
     assert count == {"classify": 1, "perturb": 2, "learn": 3}
-    assert engine.remaining(cells, tmp_path) == []
+    assert engine.remaining(cells, Place(tmp_path)) == []
     more = LearnConfig(**SIZES, subset=30)
-    assert [task.network for task in engine.remaining([more], tmp_path)] == [None]
+    assert [task.network for task in engine.remaining([more], Place(tmp_path))] == [None]
     table.collect(tmp_path, tmp_path)
     rows = dict(table.read_table(tmp_path / "learn.csv", LearnConfig))
     assert set(rows) == set(cells)
@@ -93,7 +93,7 @@ def test_a_classifier_trained_again(tmp_path, brief, one_thread):
     assert [task.network for task in tasks] == ["set", None]
     assert "other weights" in done.failed[identity(cell)]
     classifier.unlink()
-    assert engine.remaining([cell], tmp_path) == []
+    assert engine.remaining([cell], Place(tmp_path)) == []
 
 
 def test_busy(tmp_path, brief):

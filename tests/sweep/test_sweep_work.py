@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sweeping import cell, failing_cell
 
-from reflfap.errors import DamagedFileError
+from reflfap.errors import DamagedFileError, StoreError
 from reflfap.experiments import artificial, three_networks
 from reflfap.experiments.experiment import identity
 from reflfap.files import lock
@@ -62,8 +62,10 @@ def test_kept_networks(tmp_path, trainer):
     """Read back to the last bit, whatever the trainer kept."""
     config = cell(trainer=trainer)
     trained = artificial.shared_network(config, "standard")
-    parts.write_network(tmp_path / "x.h5", trained)
-    got = parts.read_network(tmp_path / "x.h5", config)
+    parts.write_network(tmp_path / "x.h5", trained, {"config": "this"})
+    got = parts.read_network(tmp_path / "x.h5", config, {"config": "this"})
+    with pytest.raises(StoreError, match="of the same config"):
+        parts.read_network(tmp_path / "x.h5", config, {"config": "another"})
     assert got.stopped == trained.stopped
     assert type(got.trace) is type(trained.trace)
     pairs = [
@@ -82,7 +84,7 @@ def test_kept_networks(tmp_path, trainer):
 
 def broken(change):
     def make(path, config):
-        with write_sealed(path) as file:
+        with write_sealed(path, made_by={}) as file:
             file.attrs.update(trace="FlowTrace", stopped="time")
             file["W"] = np.ones((config.hidden, config.dim), np.float32)
             file["q"] = np.ones(config.n, np.float32)
@@ -125,10 +127,10 @@ def test_damaged_networks_are_refused(tmp_path, change):
     path = parts.path_of(tmp_path, key)
     path.parent.mkdir()
     broken(lambda file: None)(path, config)
-    assert len(parts.read_network(path, config).q) == 5
+    assert len(parts.read_network(path, config, {}).q) == 5
     broken(change)(path, config)
     with pytest.raises(DamagedFileError):
-        parts.read_network(path, config)
+        parts.read_network(path, config, {})
     for task in tasks_of(config):
         assert not work(task, Place(tmp_path)).failed
     assert metrics_of(tmp_path, config)[0]["acc_standard"] == 1.0
