@@ -24,6 +24,7 @@ from reflfap.files import DEFLATE_RATIO, open_regular, whole_file
 
 SEAL_BYTES = 512
 MADE_BY = "made_by"
+DEEPEST = 8
 AGAIN = "remove it and run the experiment again"
 FORMAT = b"reflfap sealed HDF5 1"
 
@@ -112,6 +113,25 @@ def plain_dataset(file: Any, name: str, path: Path) -> Any:
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise DamagedFileError(f"{path}: expected {name} as a dataset stored in the file itself")
     return dataset
+
+
+def dataset_names(file: Any, path: Path) -> Iterator[str]:
+    """The names of all datasets that are reached without following a link.
+
+    DamagedFileError for groups in groups beyond DEEPEST: HDF5 takes the square of their number.
+    """
+    left = [("", file)]
+    while left:
+        prefix, group = left.pop()
+        if prefix.count("/") > DEEPEST:
+            refuse(str(path), f"groups {DEEPEST} deep", "deeper ones", AGAIN, DamagedFileError)
+        for name in group:
+            if isinstance(group.get(name, getlink=True), h5py.HardLink):
+                one = group[name]
+                if isinstance(one, h5py.Group):
+                    left.append((f"{prefix}{name}/", one))
+                elif isinstance(one, h5py.Dataset):
+                    yield prefix + name
 
 
 def whole_array(file: Any, name: str, path: Path) -> HostArray:

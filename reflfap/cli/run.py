@@ -82,7 +82,7 @@ def report(result: Stored, pictures: list[Path], as_json: bool, everything: bool
     if everything:
         for name, value in sorted(attributes.items()):
             tell(f"{name:<18}{value}")
-    width = 2 + max(22, *(len(name) for name in result.metrics))
+    width = 2 + max([22, *map(len, result.metrics)])
     for name, value in sorted(result.metrics.items()):
         tell(f"{name:<{width}}{value:.6g}")
     tell(f"result    {result.path}")

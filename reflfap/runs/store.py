@@ -21,7 +21,15 @@ from reflfap.experiments.experiment import Config, Dataset, Kind, Pieces, Stored
 from reflfap.experiments.registry import from_json
 from reflfap.files import is_locked, read_text, write_text
 from reflfap.runs import checkpoints
-from reflfap.sealed import AGAIN, fitting, fitting_array, member, open_sealed, write_sealed
+from reflfap.sealed import (
+    AGAIN,
+    dataset_names,
+    fitting,
+    fitting_array,
+    member,
+    open_sealed,
+    write_sealed,
+)
 
 SCHEMA_VERSION = 1
 RESULT = "result.h5"
@@ -157,11 +165,7 @@ class Result(Stored):
 
     def names(self) -> list[str]:
         """The names of all datasets, such as "networks/standard/W"."""
-        found: list[str] = []
-        self._file.visititems(
-            lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
-        )
-        return sorted(found)
+        return sorted(dataset_names(self._file, self.path))
 
     def array(self, name: str, shape: tuple[int, ...], kind: str = "f") -> HostArray:
         """The dataset `name`, which must have floats (kind "f") or whole numbers ("i") in `shape`;

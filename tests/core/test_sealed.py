@@ -25,6 +25,7 @@ from reflfap.errors import DamagedFileError, StoreError
 from reflfap.files import is_locked, lock, write_text
 from reflfap.sealed import (
     SEAL_BYTES,
+    dataset_names,
     read_sealed,
     write_sealed,
 )
@@ -395,3 +396,22 @@ def test_texts_are_written_whole(tmp_path):
     with pytest.raises(StoreError):
         write_text(tmp_path, "a folder is in the way")
     assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_groups_in_groups_are_bounded(tmp_path):
+    """HDF5 would walk three thousand of them for a quarter of a minute; a circle has no end."""
+    path = tmp_path / "x.h5"
+    for kind in ("deep", "circle"):
+        with write_sealed(path) as file:
+            file["a/b/c"] = 1.0
+            group = file["a"]
+            for _ in range(3000 if kind == "deep" else 0):
+                group = group.create_group("a")
+            file["a/again"] = group
+        with read_sealed(path) as file, pytest.raises(DamagedFileError, match="deeper ones"):
+            list(dataset_names(file, path))
+    with write_sealed(path) as file:
+        file["a/b/c"] = file["d"] = 1.0
+        file["a/soft"], file["e"] = h5py.SoftLink("/d"), h5py.ExternalLink("other.h5", "x")
+    with read_sealed(path) as file:
+        assert sorted(dataset_names(file, path)) == ["a/b/c", "d"]
