@@ -6,6 +6,7 @@ of any stated size into memory, and takes a damaged header for the end of the ar
 
 import bz2
 import contextlib
+import hashlib
 import lzma
 import tarfile
 import zlib
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from reflfap.backend import HostArray
 from reflfap.errors import DamagedFileError, StoreError
-from reflfap.files import DEFLATE_RATIO
+from reflfap.files import DEFLATE_RATIO, open_regular
 
 BLOCK = 2**16  # bytes read at once
 PIECE = 2**20  # bytes decompressed at once
@@ -145,17 +146,35 @@ class Stream:
 
 
 @contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The regular file at `path`, open; StoreError if there is none, or if it cannot be read."""
+    with open_regular(path, "fetch it with `reflfap data fetch`") as file:
+        try:
+            yield file
+        except OSError as error:
+            raise StoreError(
+                f"{path}: cannot be read ({error.strerror}); check the disk and the permissions"
+            ) from error
+
+
+@contextlib.contextmanager
 def decompressed(path: Path, limit: int) -> Iterator[Stream]:
     """The Stream of the file at `path`; StoreError if it cannot be read or is no regular file."""
-    if not path.is_file():  # opening a pipe would wait for ever
-        raise StoreError(f"{path}: expected a file, got none; fetch it with `reflfap data fetch`")
-    try:
-        with open(path, "rb") as file:
-            yield Stream(file, path, limit)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be read ({error.strerror}); check the disk and the permissions"
-        ) from error
+    with _opened(path) as file:
+        yield Stream(file, path, limit)
+
+
+def size_and_digest(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of the file at `path`, as it is packed; StoreError as for `decompressed`.
+
+    Time: one pass, 0.1 to 0.2 s for 170 MB.
+    """
+    size, digest = 0, hashlib.sha256()
+    with _opened(path) as file:
+        while piece := file.read(PIECE):
+            size += len(piece)
+            digest.update(piece)
+    return size, digest.hexdigest()
 
 
 def members(stream: Stream) -> Iterator[tarfile.TarInfo]:

@@ -4,6 +4,8 @@ A batch is 10,000 records of 3073 bytes: the label 0 to 9, then 32 x 32 bytes ea
 blue, row by row. Archives are read in memory; no member is ever written to disk.
 """
 
+import os
+import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from reflfap.backend import HostArray
 from reflfap.errors import refuse
 
 FOLDER = "cifar-10-batches-bin"
-PLACES = (FOLDER, *(f"cifar-10-binary.tar{ending}" for ending in (".gz", "", ".xz", ".bz2")))
+ARCHIVES = tuple(f"cifar-10-binary.tar{ending}" for ending in (".gz", "", ".xz", ".bz2"))
 PICKLED = ("cifar-10-python.tar.gz", "cifar-10-batches-py")
 BATCHES = {
     "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
@@ -35,10 +37,34 @@ class Batches(NamedTuple):
     labels: HostArray
 
 
-def find_cifar10(folder: Path) -> Path | None:
-    """The extracted folder or the archive in `folder`; pickles only where there is nothing else."""
-    places = (folder / name for name in (*PLACES, *PICKLED))
-    return next((place for place in places if place.exists()), None)
+def find_cifar10(folder: Path, records: int = RECORDS) -> Path | None:
+    """Where CIFAR-10 is to be read in `folder`: the extracted folder if it is whole, or an archive.
+
+    Failing these what is there and will be refused, so that it is named: a folder that lacks a
+    batch or has one of another size, and at last pickles.
+    """
+    extracted = folder / FOLDER
+    if not wrong_batches(extracted, records):
+        return extracted
+    places = (folder / name for name in (*ARCHIVES, FOLDER, *PICKLED))
+    return next((place for place in places if os.path.exists(place)), None)
+
+
+def wrong_batches(folder: Path, records: int = RECORDS) -> dict[str, int]:
+    """The batches that are no files of `records` records in `folder`, with their sizes; -1: none.
+
+    Looks at all six, so that training and test images never come from different places.
+    """
+    sizes = {name: _size(folder / name) for names in BATCHES.values() for name in names}
+    return {name: size for name, size in sizes.items() if size != records * RECORD}
+
+
+def _size(path: Path) -> int:
+    try:
+        about = path.stat()
+    except OSError:
+        return -1
+    return about.st_size if stat.S_ISREG(about.st_mode) else -1
 
 
 def read_cifar10(place: Path, split: str = "train", records: int = RECORDS) -> Batches:
@@ -85,7 +111,7 @@ def batches(
     missing = set(names)
     with decompressed(place, WALK_LIMIT) as stream:
         for header in members(stream):
-            folder, _, file = header.name.rpartition("/")
+            folder, _, file = header.name.removeprefix("./").rpartition("/")
             if folder != FOLDER or file not in names:
                 continue
             member = place / header.name

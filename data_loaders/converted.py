@@ -20,17 +20,21 @@ from reflfap.sealed import plain_dataset, read_sealed, write_sealed
 LARGEST = 2**32  # bytes of an array that is read: CIFAR-10 as float32 has 0.6 GB
 
 
-def write_images(path: Path, found: ImageSet) -> None:
-    """Write any image set, uint8 or float32, to `path`; whole or not at all."""
+def write_images(path: Path, found: ImageSet, originals: str = "", other: str = "folder") -> None:
+    """Write any image set, uint8 or float32, to `path`; whole or not at all.
+
+    `originals` is the fingerprint of the files that it was read from, where there are some. If
+    `path` cannot be written, StoreError advises to choose another `other`.
+    """
     if found.images.dtype not in (np.uint8, np.float32) or found.images.ndim != 4:
         got = f"{found.images.dtype} {found.images.shape}"
         refuse("images", "uint8 or float32 of shape (N, C, H, W)", got, "convert them first")
-    with write_sealed(path) as file:
+    with write_sealed(path, other) as file:
         stored = write_rows(file, "images", found.images)
         stored.attrs.update(shape_names="image, channel, row, column", units="grey level")
         stored = file.create_dataset("labels", data=found.labels)
         stored.attrs.update(shape_names="image", units="index into class_names")
-        file.attrs.update(source=found.source, sha256=found.sha256)
+        file.attrs.update(source=found.source, sha256=found.sha256, originals=originals)
         file.attrs["class_names"] = "\n".join(found.class_names)
 
 
@@ -40,8 +44,13 @@ def read_images(path: Path) -> ImageSet:
     Time: one pass over the file for its seal, and the decompression, shared by the threads.
     Memory: the images and, for each thread, two chunks of 1 MiB.
     """
-    with _opened(path) as (stored, about):
-        return about._replace(images=read_rows(stored, path))
+    return read_converted(path)[0]
+
+
+def read_converted(path: Path) -> tuple[ImageSet, str]:
+    """What `read_images` gives, and the fingerprint of the originals; "" if none is stated."""
+    with _opened(path) as (stored, about, originals):
+        return about._replace(images=read_rows(stored, path)), originals
 
 
 def pieces(path: Path, rows: int) -> Iterator[ImageSet]:
@@ -51,7 +60,7 @@ def pieces(path: Path, rows: int) -> Iterator[ImageSet]:
     Memory: the labels, one piece, and the chunks that hold it.
     """
     checks.whole_number("rows", rows, 1)
-    with _opened(path) as (stored, about):
+    with _opened(path) as (stored, about, _):
         for first in range(0, len(stored), rows):
             some = slice(first, min(first + rows, len(stored)))
             read = read_rows(stored, path, some.start, some.stop)
@@ -59,21 +68,26 @@ def pieces(path: Path, rows: int) -> Iterator[ImageSet]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[h5py.Dataset, ImageSet]]:
-    """The dataset of images, not read yet, and a set of no images that has all the rest."""
+def _opened(path: Path) -> Iterator[tuple[h5py.Dataset, ImageSet, str]]:
+    """The dataset of images, not read yet; a set of no images that has all the rest; the originals.
+
+    Files of before `originals` were stated have no such attribute.
+    """
     with read_sealed(path, AGAIN) as file:
         stored = _dataset(file, "images", path, 4, (np.uint8, np.float32))
         labels = read_rows(_dataset(file, "labels", path, 1, (np.int64,)), path)
         texts = [file.attrs.get(name) for name in ("class_names", "source", "sha256")]
+        texts.append(file.attrs.get("originals", ""))
         if not all(isinstance(one, str) for one in texts) or len(labels) != len(stored):
             got = f"{len(stored)} images, {len(labels)} labels and {texts}"
-            damaged(path, "one label an image and three texts", got, AGAIN)
+            damaged(path, "one label an image and only texts", got, AGAIN)
         names = tuple(str(texts[0]).split("\n"))
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
             got = f"{labels.min()} to {labels.max()}"
             damaged(path, f"labels 0 to {len(names) - 1}", got, AGAIN)
         none = np.empty((0, *stored.shape[1:]), stored.dtype)
-        yield stored, ImageSet(none, labels, names, str(texts[1]), str(texts[2]))
+        about = ImageSet(none, labels, names, str(texts[1]), str(texts[2]))
+        yield stored, about, str(texts[3])
 
 
 def _dataset(

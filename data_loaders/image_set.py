@@ -1,4 +1,4 @@
-"""Image sets in memory, as bytes."""
+"""Image sets in memory: bytes as they are read, or floats where they were perturbed."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,21 +15,31 @@ WHITE = 255
 class ImageSet(NamedTuple):
     """N images of C channels with their classes; a piece or a subset of a set is one as well."""
 
-    images: HostArray  # (N, C, H, W) uint8, 0 black to 255 white
+    images: HostArray  # (N, C, H, W), uint8 0 black to 255 white, or float32 of any range
     labels: HostArray  # (N,) int64, indices into class_names
     class_names: tuple[str, ...]
     source: str  # name, split and folder it was read from
     sha256: str  # of the files it was read from, decompressed, one after the other
 
     def floats(self, dtype: str = "float32") -> HostArray:
-        """The images on [0, 1], (N, C, H, W) as `dtype`; holds nothing else of that size."""
+        """The images (N, C, H, W) as `dtype`, a copy; holds nothing else of that size.
+
+        Bytes come on [0, 1]; floats keep the range that they have.
+        """
         checks.choice("dtype", dtype, ("float32", "float64"))
         values = self.images.astype(dtype)
-        values /= WHITE
+        if self.images.dtype == np.uint8:
+            values /= WHITE
         return values
 
     def histogram(self) -> HostArray:
-        """How often each value occurs in each channel, (C, 256) int64. Holds some 1000 images."""
+        """How often each value occurs in each channel, (C, 256) int64. Holds some 1000 images.
+
+        InputError for images of floats, as `mean` and `std`, which count as well.
+        """
+        if self.images.dtype != np.uint8:
+            remedy = "take the moments of floats() instead"
+            refuse("images", "bytes (uint8)", str(self.images.dtype), remedy)
         counts = np.zeros((self.images.shape[1], WHITE + 1), np.int64)
         for piece in self.chunks(1000):
             for channel, count in enumerate(counts):

@@ -6,16 +6,23 @@ from typing import NoReturn
 
 import numpy as np
 
-from data_loaders import cifar, idx, registry
+from data_loaders import cifar, idx, originals, registry
 from data_loaders.archives import damaged
 from data_loaders.chunked import AGAIN
-from data_loaders.converted import read_images, write_images
+from data_loaders.converted import read_converted, write_images
 from data_loaders.image_set import ImageSet
 from reflfap import checks
 from reflfap.backend import HostArray
 from reflfap.errors import DamagedFileError, refuse
+from reflfap.files import unwritable
 
 SPLITS = {"train": "train", "test": "t10k"}  # as the idx files call them
+IDX = {
+    split: (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz")
+    for split, prefix in SPLITS.items()
+}
+OTHER = "--data-dir"  # what to choose where HDF5 cannot be written
+CONVERT = "convert the set again with `reflfap data convert`, or remove the file"
 
 
 def load(name: str, split: str = "train", folder: Path | None = None) -> ImageSet:
@@ -24,18 +31,27 @@ def load(name: str, split: str = "train", folder: Path | None = None) -> ImageSe
     Read from folder/name; without `folder` from $REFLFAP_DATA, else from the platform's cache;
     "embedded" comes with the package. What `convert` wrote is used where it is there, the original
     files otherwise; the set is the same. InputError for unknown names and missing files, saying
-    what to do; DamagedFileError for files that are not whole. Downloads nothing.
-    Time: 0.2 s; CIFAR-10's archive 1.3 s, or 10 s packed as xz. Memory: the images
-    and a few MB; xz needs 8 MB besides.
+    what to do; DamagedFileError for files that are not whole, and for HDF5 beside other originals
+    than it was made from. Downloads nothing.
+    Time: 0.2 s; CIFAR-10's archive 1.3 s, or 10 s packed as xz. HDF5 beside originals costs their
+    SHA-256 besides, 0.2 s at most; if that is another than it states, or if it states none, as
+    files of before that, the originals are read, for the digest of what they hold. Memory: the
+    images and a few MB; xz needs 8 MB besides, and originals that are read what they hold.
     """
     checks.choice("split", split, SPLITS)
     path = registry.place(name, folder) / f"{split}.h5"
     if not path.exists() or name == "embedded":
         return load_original(name, split, folder)
-    found, data = read_images(path), registry.DATA_SETS[name]
+    (found, made_from), data = read_converted(path), registry.DATA_SETS[name]
     bytes_of_shape = found.images.dtype == np.uint8 and found.images.shape[1:] == data.shape
     if not bytes_of_shape or found.class_names != data.class_names:
         damaged(path, f"{name}, bytes of shape {data.shape}", "another set", AGAIN)
+    files = _originals(name, split, path.parent)
+    other = files and originals.fingerprint(files) != made_from
+    # they may be the same packed anew, or the file of before files were stated: contents decide
+    if other and load_original(name, split, folder).sha256 != found.sha256:
+        expected = f"a set made from {files[0]} as it is now"
+        damaged(path, expected, "one made from other files", CONVERT)
     return found
 
 
@@ -43,11 +59,11 @@ def load_original(name: str, split: str = "train", folder: Path | None = None) -
     """What `load` gives without HDF5.
 
     The digest is that of `zcat IMAGES LABELS | sha256sum`, of `cat data_batch_?.bin | sha256sum`:
-    it does not depend on how the files were packed.
+    it does not depend on how the files were packed or called.
     """
     where = registry.place(name, folder)
     checks.choice("split", split, SPLITS)
-    images, labels = (_cifar if name == "cifar-10" else _idx)(name, split, where)
+    images, labels, where = (_cifar if name == "cifar-10" else _idx)(name, split, where)
     data = registry.DATA_SETS[name]
     if images.shape != (len(labels), *data.shape):
         expected = f"{len(labels)} images of shape {data.shape}, as there are labels"
@@ -66,9 +82,16 @@ def convert(name: str, split: str = "train", folder: Path | None = None) -> Path
     """
     if name == "embedded":
         refuse("data", "a set to convert", name, "it is small, and part of the package")
-    found = load_original(name, split, folder)
+    checks.choice("split", split, SPLITS)
     path = registry.place(name, folder) / f"{split}.h5"
-    write_images(path, found)
+    # before they are read: if they change in between, `load` will see that
+    made_from = originals.fingerprint(_originals(name, split, path.parent))
+    found = load_original(name, split, folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # torchvision's folders are others
+    except OSError as error:
+        raise unwritable(path.parent, error, OTHER) from error
+    write_images(path, found, made_from, OTHER)
     return path
 
 
@@ -106,25 +129,44 @@ def _digest(name: str, images: HostArray, labels: HostArray) -> str:
     return sha.hexdigest()
 
 
-def _idx(name: str, split: str, where: Path) -> tuple[HostArray, HostArray]:
-    arrays = []
-    for what in ("images-idx3-ubyte", "labels-idx1-ubyte"):
-        packed = where / f"{SPLITS[split]}-{what}.gz"
-        path = packed if packed.exists() else packed.with_suffix("")
-        if not path.exists():
-            _missing(name, packed.name, where)
-        array = idx.read_idx(path)
-        if array.ndim != int(what[10]):
-            damaged(path, f"{what[10]} dimensions", f"{array.ndim}")
+def _originals(name: str, split: str, where: Path) -> list[Path]:
+    """The files that `load_original` reads; none where one of them is missing."""
+    if name != "cifar-10":
+        found = originals.idx_files(name, where)
+        return [found[file] for file in IDX[split]] if found.keys() >= set(IDX[split]) else []
+    place = cifar.find_cifar10(where)
+    if place is None or place.name in cifar.PICKLED:
+        return []
+    if place.name != cifar.FOLDER:
+        return [place]
+    names = () if cifar.wrong_batches(place) else cifar.BATCHES[split]
+    return [place / name for name in names]
+
+
+def _idx(name: str, split: str, where: Path) -> tuple[HostArray, HostArray, Path]:
+    """Images, labels, and the folder that they lie in."""
+    found, arrays = originals.idx_files(name, where), []
+    for file, dimensions in zip(IDX[split], (3, 1), strict=True):
+        if file not in found:
+            _missing(name, file, where)
+        array = idx.read_idx(found[file])
+        if array.ndim != dimensions:
+            damaged(found[file], f"{dimensions} dimensions", f"{array.ndim}")
         arrays.append(array)
-    return arrays[0][:, None], arrays[1]
+    return arrays[0][:, None], arrays[1], found[file].parent
 
 
-def _cifar(name: str, split: str, where: Path) -> tuple[HostArray, HostArray]:
+def _cifar(name: str, split: str, where: Path) -> tuple[HostArray, HostArray, Path]:
     found = cifar.find_cifar10(where)
     if found is None:
         _missing(name, f"cifar-10-binary.tar.gz or {cifar.FOLDER}", where)
-    return cifar.read_cifar10(found, split)
+    if found.name == cifar.FOLDER and (wrong := cifar.wrong_batches(found)):
+        batch, size = next(iter(wrong.items()))
+        expected = f"{cifar.RECORDS * cifar.RECORD} bytes, as in all six batches"
+        got = "no such file" if size < 0 else f"{size}"
+        remedy = f"remove the folder {found} and fetch the set with `reflfap data fetch {name}`"
+        damaged(found / batch, expected, got, remedy)
+    return *cifar.read_cifar10(found, split), where
 
 
 def _missing(name: str, what: str, where: Path) -> NoReturn:

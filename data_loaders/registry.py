@@ -2,6 +2,7 @@
 
 The SHA-256 are those published with TensorFlow Datasets, and for CIFAR-10's batches with Red
 Datasets; sizes and SHA-256 belong to the very files whose MD5 the authors and torchvision publish.
+Those of unpacked files are those of what the published files hold.
 """
 
 import os
@@ -17,6 +18,7 @@ class File(NamedTuple):
     name: str
     size: int  # bytes
     sha256: str
+    unpacked: str = ""  # SHA-256 of what a .gz file holds
 
 
 class DataSet(NamedTuple):
@@ -32,11 +34,11 @@ class DataSet(NamedTuple):
     mirrors: tuple[str, ...]
 
 
-def _idx_files(*sizes_and_digests: tuple[int, str]) -> tuple[File, ...]:
+def _idx_files(*about: tuple[int, str] | tuple[int, str, str]) -> tuple[File, ...]:
     names = (
         f"{s}-{what}-ubyte.gz" for s in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
     )
-    return tuple(File(name, *rest) for name, rest in zip(names, sizes_and_digests, strict=True))
+    return tuple(File(name, *rest) for name, rest in zip(names, about, strict=True))
 
 
 FASHION_NAMES = (
@@ -52,10 +54,26 @@ DATA_SETS = {
         shape=(1, 28, 28),
         sizes=(60_000, 10_000),
         files=_idx_files(
-            (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-            (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-            (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-            (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+            (
+                9912422,
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            ),
+            (
+                28881,
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            ),
+            (
+                1648877,
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            (
+                4542,
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
         ),
         contents=(
             "c5097fdd51cfdbe7695fd9df3612695696864b5c424f58d843ffdc5d335e9914",
@@ -74,10 +92,26 @@ DATA_SETS = {
         shape=(1, 28, 28),
         sizes=(60_000, 10_000),
         files=_idx_files(
-            (26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-            (29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-            (4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-            (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+            (
+                26421880,
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            ),
+            (
+                29515,
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            ),
+            (
+                4422102,
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            ),
+            (
+                5148,
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
         ),
         contents=(
             "d9ef4273af5c2e360155dad0c06bd939447bf37a6620db007d69fc79e4732045",

@@ -1,5 +1,8 @@
 """Image sets as HDF5: the same set, quicker; nothing else is accepted."""
 
+import errno
+import gzip
+import hashlib
 import tracemalloc
 import zlib
 
@@ -8,13 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_loaders import few_records, small_batches, tar, write
 
-from data_loaders import chunked, registry
+from data_loaders import chunked, cifar, registry
 from data_loaders.converted import pieces, read_images, write_images
 from data_loaders.images import check_converted, convert, load, load_original
 from data_loaders.registry import place
+from reflfap import files
 from reflfap.cli import main as cli
-from reflfap.errors import DamagedFileError, InputError
+from reflfap.errors import DamagedFileError, InputError, StoreError
 from reflfap.sealed import write_sealed
 
 
@@ -90,11 +95,91 @@ def test_check_of_converted_sets(folder, monkeypatch, capsys):
     labels[-1] = (labels[-1] + 1) % 10
     for change in ({"images": images}, {"labels": labels}, {"sha256": mine[1]}):
         write_images(path, one._replace(**change))
-        assert check_converted(name, folder)[0][1].startswith("differs (expected contents")
+        ((_, status),) = check_converted(name, folder)
+        wrong = "made from other files" if "sha256" in change else "differs (expected contents"
+        assert wrong in status
     path.write_bytes(path.read_bytes()[:-1])
     assert "truncated" in check_converted(name, folder)[0][1]
     assert cli.main(["data", "check", name, "--data-dir", str(folder)]) == 1
     assert "train.h5                     differs" in capsys.readouterr().out
+
+
+def gunzip(place) -> None:
+    for path in place.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_hdf5_of_other_originals_is_refused(folder, stated):
+    """Newer originals beside it are never passed over; the same in other packing are no others."""
+    place = folder / "fashion-mnist"
+    path = convert("fashion-mnist", "test", folder)
+    first = load("fashion-mnist", "test", folder)
+    if not stated:  # as files of before the originals were
+        write_images(path, first)
+    assert load("fashion-mnist", "test", folder).sha256 == first.sha256
+    gunzip(place)
+    assert load("fashion-mnist", "test", folder).sha256 == first.sha256
+
+    labels = place / "t10k-labels-idx1-ubyte"
+    content = labels.read_bytes()
+    labels.write_bytes(content[:-1] + bytes([(content[-1] + 1) % 10]))
+    remedy = r"convert the set again with `reflfap data convert`, or remove the file"
+    with pytest.raises(DamagedFileError, match=f"test.h5: .*made from other files; {remedy}"):
+        load("fashion-mnist", "test", folder)
+    assert "made from other files" in check_converted("fashion-mnist", folder)[0][1]
+    labels.unlink()  # as good as none: alone the images cannot be read
+    assert load("fashion-mnist", "test", folder).sha256 == first.sha256
+    labels.write_bytes(content[:-1] + bytes([(content[-1] + 1) % 10]))
+    convert("fashion-mnist", "test", folder)
+    assert load("fashion-mnist", "test", folder).sha256 != first.sha256
+
+
+def test_originals_are_stated(folder):
+    """Name, size and SHA-256 of each file as it is packed, by which reading them is spared."""
+    with h5py.File(convert("fashion-mnist", "test", folder)) as file:
+        stated = file.attrs["originals"]
+    paths = sorted((folder / "fashion-mnist").glob("t10k*"))
+    assert stated.split("\n") == [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} {path.name}"
+        for path in paths
+    ]
+
+
+def test_cifar_of_other_originals_is_refused(tmp_path, monkeypatch):
+    """The archive, or the batches of the split."""
+    content = small_batches()
+    few_records(monkeypatch, content)
+    archive = tmp_path / "cifar-10" / "cifar-10-binary.tar"
+    write(archive.parent, {archive.name: tar(content)})
+    convert("cifar-10", "test", tmp_path)
+    good = load("cifar-10", "test", tmp_path)
+    altered = tar(small_batches(seed=1))
+    archive.write_bytes(altered)
+    with pytest.raises(DamagedFileError, match="made from other files"):
+        load("cifar-10", "test", tmp_path)
+    batches = write(archive.parent / cifar.FOLDER, content)
+    assert load("cifar-10", "test", tmp_path).sha256 == good.sha256
+    write(batches, {"test_batch.bin": content["data_batch_1.bin"]})
+    with pytest.raises(DamagedFileError, match="made from other files"):
+        load("cifar-10", "test", tmp_path)
+    archive.unlink()
+    write(batches, {"data_batch_1.bin": b""})  # a folder that could not be read is none
+    assert load("cifar-10", "test", tmp_path).sha256 == good.sha256
+
+
+def test_an_unwritable_folder_advises_what_there_is(folder, monkeypatch, capsys):
+    """`data convert` has no --out."""
+
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files, "new_part", refused)
+    with pytest.raises(StoreError, match=r"Permission denied.; choose another --data-dir"):
+        convert("fashion-mnist", "test", folder)
+    with pytest.raises(StoreError, match="choose another folder"):
+        write_images(folder / "x.h5", load("embedded", "test"))
 
 
 def test_perturbed_sets_are_kept_as_floats(tmp_path):

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import hashlib
 import http.server
+import importlib
 import io
 import lzma
 import os
@@ -45,15 +46,20 @@ def small_batches(records: int = 2, seed: int = 0) -> dict[str, bytes]:
     return {name: batch.tobytes() for name, batch in zip(names, table, strict=True)}
 
 
-def tar(files: dict[str, bytes], format: int = tarfile.GNU_FORMAT, mtime: float = 0) -> bytes:
+def tar(
+    files: dict[str, bytes],
+    format: int = tarfile.GNU_FORMAT,
+    mtime: float = 0,
+    within: str = cifar.FOLDER,
+) -> bytes:
     """An archive of the library's own making, with a folder and a text besides."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w", format=format) as archive:
-        folder = tarfile.TarInfo(cifar.FOLDER)
+        folder = tarfile.TarInfo(within)
         folder.type = tarfile.DIRTYPE
         archive.addfile(folder)
         for name, content in {"batches.meta.txt": b"airplane\n", **files}.items():
-            member = tarfile.TarInfo(f"{cifar.FOLDER}/{name}")
+            member = tarfile.TarInfo(f"{within}/{name}")
             member.size, member.mtime = len(content), mtime
             archive.addfile(member, io.BytesIO(content))
     return target.getvalue()
@@ -175,9 +181,25 @@ def test_every_compression_and_joined_members(tmp_path, pack):
 
 def test_what_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for name in ("missing", "pipe", "."):
-        with pytest.raises(StoreError, match="expected a file, got none"):
+    missing = r"No such file or directory.; fetch it with `reflfap data fetch`"
+    for name, message in (("missing", missing), ("pipe", "a regular file"), (".", "a folder")):
+        with pytest.raises(StoreError, match=message):
             idx.read_idx(tmp_path / name)
+
+
+def test_what_is_opened_is_what_was_looked_at(tmp_path, monkeypatch):
+    """A pipe that takes the place of a file after a look at it: refused all the same."""
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    monkeypatch.setattr(os.path, "isfile", lambda _: True)
+    with open(os.open(tmp_path / "pipe", os.O_RDWR), "wb", 0) as writer:
+        writer.write(SOUND)  # or opening it would wait
+        with pytest.raises(StoreError, match="expected a regular file, got a folder, pipe"):
+            idx.read_idx(tmp_path / "pipe")
+        monkeypatch.setitem(registry.DATA_SETS, "mnist", data_set())
+        write(tmp_path / "mnist", {"two.bin": CONTENTS["two.bin"]})
+        (tmp_path / "pipe").rename(tmp_path / "mnist" / "one.gz")
+        assert "expected a regular file" in dict(download.check("mnist", tmp_path))["one.gz"]
 
 
 # CIFAR-10
@@ -203,7 +225,7 @@ def test_cifar_archives_of_every_format(tmp_path, format, ending, split, monkeyp
     assert b"".join(part.tobytes() for part in cifar.as_records(*found, rows=3)) == content
     folder = write(tmp_path / cifar.FOLDER, files)
     np.testing.assert_array_equal(cifar.read_cifar10(folder, split, 2).images, found.images)
-    assert cifar.find_cifar10(tmp_path) == folder
+    assert cifar.find_cifar10(tmp_path, records=2) == folder
 
 
 def test_cifar_memory_is_the_array(tmp_path):
@@ -235,8 +257,22 @@ def test_links_are_not_followed(tmp_path, kind):
         cifar.read_cifar10(path, records=2)
 
 
+def test_names_with_a_dot_in_front(tmp_path):
+    """As `tar czf x.tar.gz ./cifar-10-batches-bin` makes them."""
+    files = small_batches()
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar(files, within=f"./{cifar.FOLDER}"))
+    found = cifar.read_cifar10(path, "test", records=2)
+    np.testing.assert_array_equal(found.images, plain_records(files["test_batch.bin"])[0])
+
+
+OUTSIDE = (*("..", "", "/", "./..", ".//", "././"), "../" + cifar.FOLDER, "/" + cifar.FOLDER)
+
+
 @pytest.mark.parametrize("name", ["/data_batch_3.bin", "../data_batch_3.bin", "data_batch_3.bin"])
-@pytest.mark.parametrize("folder", ["..", "", "/", "/" + cifar.FOLDER, cifar.FOLDER + "/.."])
+@pytest.mark.parametrize(
+    "folder", [*OUTSIDE, cifar.FOLDER + "/..", ".//" + cifar.FOLDER, "./" + cifar.FOLDER + "/.."]
+)
 def test_only_exact_names_count(tmp_path, name, folder):
     """A member elsewhere is passed over, whatever it is and wherever it points."""
     files = small_batches()
@@ -332,6 +368,19 @@ def test_floats(dtype):
     assert np.array_equal(values, np.asarray(small.images, dtype) / np.asarray(255, dtype))
     with pytest.raises(InputError, match="one of float32, float64"):
         small.floats("float16")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_of_perturbed_images_are_as_they_are(dtype):
+    """Floats have a range of their own; what counts bytes refuses them."""
+    values = small_set().floats() * 3 - 1
+    moved = small_set()._replace(images=values)
+    assert np.array_equal(moved.floats(dtype), values.astype(dtype))
+    assert moved.floats(dtype).dtype == dtype
+    assert not np.shares_memory(moved.floats(), values)
+    for count in (ImageSet.histogram, ImageSet.mean.fget, ImageSet.std.fget):
+        with pytest.raises(InputError, match=r"images: expected bytes .uint8., got float32; take"):
+            count(moved)
 
 
 @given(n=st.integers(1, 2500), channels=st.integers(1, 3), seed=st.integers(0, 99))
@@ -596,6 +645,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         content, length = answer if isinstance(answer, tuple) else (answer, len(answer))
+        if self.path.startswith("/drip"):
+            self.drip(content)
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(length))
         self.end_headers()
@@ -603,6 +655,18 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if length > len(content) and self.path.startswith("/slow"):
             self.server.half_sent.set()
             self.server.may_end.wait(60)
+
+    def drip(self, content: bytes) -> None:
+        """Some bytes at a time, no pause as long as a read's timeout; below /drip/ headers too."""
+        head = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
+        if not self.path.startswith("/drip/"):
+            self.wfile.write(head)
+            head = b""
+        few = 2048 if self.path.startswith("/drip-well/") else 2
+        for at in range(0, len(head + content), few):
+            self.wfile.write((head + content)[at : at + few])
+            if self.server.may_end.wait(0.05):
+                return
 
     def log_message(self, *_) -> None:
         pass
@@ -700,6 +764,50 @@ def test_mirrors_are_tried_in_turn(tmp_path, server, mirrors):
     assert server.asked[:3] == ["/missing/one.gz", "/bad/one.gz", "/good/one.gz"]
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Tenths of a second instead of half minutes."""
+    importlib.import_module("requests")  # which takes as long
+    monkeypatch.setattr(download, "GRACE", 0.4)
+    monkeypatch.setattr(download, "WINDOW", 0.4)
+
+
+@pytest.mark.parametrize("slow", ["drip", "drip-after-headers"])
+def test_a_server_that_drips_is_given_up(tmp_path, server, mirrors, impatient, slow):
+    """Whatever it drips, and although no read takes long; then the next mirror."""
+    server.answers[f"/{slow}/one.gz"] = bytes(10**6)
+    mirrors(slow)
+    with pytest.raises(StoreError, match="at least 1000 bytes a second, got 0"):
+        download.fetch("mnist", tmp_path, progress=False)
+    assert listing(tmp_path / "mnist") == []
+    mirrors(slow, "good")
+    download.fetch("mnist", tmp_path, progress=False)
+    assert_fetched(tmp_path / "mnist")
+    assert server.asked[1:3] == [f"/{slow}/one.gz", "/good/one.gz"]
+
+
+def test_a_download_has_an_end(tmp_path, server, mirrors, impatient, monkeypatch):
+    """Fast enough for each window, but not for all of the file."""
+    monkeypatch.setattr(download, "LIMIT", 0.5)
+    monkeypatch.setattr(download, "USUAL", 1e9)
+    server.answers["/drip-well/one.gz"] = bytes(10**6)
+    mirrors("drip-well")
+    monkeypatch.setattr(download, "DATA_SETS", {"mnist": larger(registry.DATA_SETS["mnist"])})
+    with pytest.raises(StoreError, match=r"the end within 1 s, got [1-9]"):
+        download.fetch("mnist", tmp_path, progress=False)
+
+
+def larger(one: registry.DataSet) -> registry.DataSet:
+    return one._replace(files=tuple(file._replace(size=10**6) for file in one.files))
+
+
+def test_a_slow_server_that_gets_on_is_waited_for(tmp_path, server, mirrors, impatient):
+    server.answers |= {f"/drip-well/{name}": content for name, content in CONTENTS.items()}
+    mirrors("drip-well")
+    download.fetch("mnist", tmp_path, progress=False)
+    assert_fetched(tmp_path / "mnist")
+
+
 FETCH = """
 import sys
 from pathlib import Path
@@ -766,12 +874,19 @@ def test_check(tmp_path, monkeypatch):
     assert two == "differs (expected 76800 bytes, got 5)"
 
 
-def test_check_of_archives_packed_anew(tmp_path, monkeypatch):
-    files = small_batches()
+def few_records(monkeypatch, files: dict[str, bytes]) -> None:
+    """Have CIFAR-10 consist of these batches of two records."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     monkeypatch.setattr(download, "CIFAR_BATCHES", digests)
     monkeypatch.setattr(cifar, "RECORDS", 2)
-    monkeypatch.setattr(cifar.batches, "__defaults__", (2,))
+    monkeypatch.setattr(cifar.read_cifar10, "__defaults__", ("train", 2))
+    for each in (cifar.batches, cifar.find_cifar10, cifar.wrong_batches):
+        monkeypatch.setattr(each, "__defaults__", (2,))
+
+
+def test_check_of_archives_packed_anew(tmp_path, monkeypatch):
+    files = small_batches()
+    few_records(monkeypatch, files)
     assert download.check("cifar-10", tmp_path) == [("cifar-10-binary.tar.gz", "missing")]
     write(tmp_path / "cifar-10", {"cifar-10-binary.tar.xz": lzma.compress(tar(files))})
     assert dict(download.check("cifar-10", tmp_path)) == dict.fromkeys(files, "good")
