@@ -208,3 +208,14 @@ def test_parts_are_locked(tmp_path):
     with open(part, "rb") as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     os.close(descriptor)
+
+
+def test_a_living_writer_may_take_its_time(tmp_path):
+    """Where there are locks, age tells nothing."""
+    part, descriptor = new_part(tmp_path)
+    os.utime(part, (0, 0))
+    remove_parts(tmp_path)
+    assert part.exists()
+    os.close(descriptor)
+    remove_parts(tmp_path)
+    assert listing(tmp_path) == []
