@@ -1,9 +1,10 @@
-# make demo       the main job, from nothing to a picture
-# make test       style, types and all tests but the slow ones
-# make test-all   these, then the slow ones: long real runs, mutations, parity with PyTorch
-# make bench      the measurements in benchmarks/ (installs PyTorch, the peer)
-# make test-gpu   the tests on CuPy too, where there is an NVIDIA GPU; CUDA=12 for an older driver
-# make bench-gpu  one cell on NumPy and on CuPy, compared and timed: gpu-report.md and .json
+# make demo         the main job, from nothing to a picture
+# make test         style, types and all tests but the slow ones
+# make test-all     these, then the slow ones: long real runs, mutations, parity with PyTorch
+# make test-faults  kills, damage, bad options, full disks: 13,000 trials in 20 minutes, a table
+# make bench        the measurements in benchmarks/ (installs PyTorch, the peer)
+# make test-gpu     the tests on CuPy too, where there is an NVIDIA GPU; CUDA=12 for an older driver
+# make bench-gpu    one cell on NumPy and on CuPy, compared and timed: gpu-report.md and .json
 #
 # Each creates .venv once, with the versions in constraints.txt; after that nothing is downloaded.
 
@@ -17,7 +18,7 @@ UNRESTRICTED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 CUDA ?= 13
 INPUTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-all bench test-gpu bench-gpu clean
+.PHONY: demo test test-slow test-all test-faults bench test-gpu bench-gpu clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/reflfap run artificial --n-adv 1000 --figure
@@ -33,6 +34,9 @@ test-all: test test-slow
 # parity needs the peer, PyTorch
 test-slow: $(VENV)/bench.stamp
 	$(SIDE_BY_SIDE) -m "slow or torch"
+
+test-faults: $(VENV)/test.stamp
+	PYTHONPATH=tests:tests/support $(BIN)/python -m faults
 
 bench: $(VENV)/bench.stamp
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.descent

@@ -11,11 +11,16 @@ import sys
 
 def entry() -> None:
     """Run the command that the arguments say, and exit with its code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    end_quietly_on_signals()
     from reflfap.cli.main import main as command
 
     sys.exit(command())
+
+
+def end_quietly_on_signals() -> None:
+    """Have Ctrl-C and SIGTERM end this process at once: files are whole or absent."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
 
 
 def _end(number: int, frame: object) -> None:

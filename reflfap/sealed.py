@@ -1,8 +1,11 @@
 """HDF5 files that are either complete or absent, and that cannot change unnoticed.
 
-Layout of a sealed file: a 512-byte HDF5 user block with the format's name, the SHA-256 and the
-length of all that follows, then plain HDF5, readable by any HDF5 tool. The seal is checked before
-the HDF5 library parses a byte, so truncated, altered and foreign files are refused by name.
+Layout of a sealed file: an HDF5 user block, then plain HDF5, readable by any HDF5 tool. The first
+512 bytes of the block have a line each of the format's name, the SHA-256 and the length of all that
+follows. The seal is checked before the HDF5 library parses a byte, so truncated, altered and
+foreign files are refused by name. A fourth line, if there is one, is the length and the SHA-256 of
+a text that follows in the block: what lists show of a file, so that they need not read it whole,
+nor hand what is not verified to HDF5, which a flipped bit may keep busy for ever.
 """
 
 import contextlib
@@ -27,33 +30,58 @@ MADE_BY = "made_by"
 DEEPEST = 8
 AGAIN = "remove it and run the experiment again"
 FORMAT = b"reflfap sealed HDF5 1"
+_LINES = 3  # of a seal without a text
+_DIGITS = 7  # of a text's length
 
 
 @contextlib.contextmanager
 def write_sealed(
-    path: Path, other: str = "--out", made_by: Mapping[str, str] | None = None
+    path: Path, other: str = "--out", made_by: Mapping[str, str] | None = None, head: str = ""
 ) -> Iterator[Any]:
     """An open h5py.File; on leaving the block it is sealed, synced and moved to `path`.
 
-    What it was `made_by`, if given, is a part of it, as JSON, which `check_made_by` compares. Until
-    then it is a hidden file of the same folder: see `files.whole_file`. A full disk raises
-    StoreError and touches nothing else.
+    What it was `made_by`, if given, is a part of it, as JSON, which `check_made_by` compares;
+    `head` is what `read_head` gives. Until then it is a hidden file of the same folder: see
+    `files.whole_file`. A full disk raises StoreError and touches nothing else.
     """
+    first, block = head.encode(), SEAL_BYTES
+    while block < SEAL_BYTES + len(first):
+        block *= 2  # as HDF5 demands
     with (
         whole_file(path, other) as descriptor,
         os.fdopen(descriptor, "r+b", 0, closefd=False) as raw,
     ):
         target = _Unfailing(raw)
-        with h5py.File(target, "w", libver="latest", userblock_size=SEAL_BYTES) as file:
+        with h5py.File(target, "w", libver="latest", userblock_size=block) as file:
             if made_by is not None:
                 file.attrs[MADE_BY] = json.dumps(dict(made_by), sort_keys=True)
             yield file
         if target.error is not None:
             raise target.error
         raw.seek(SEAL_BYTES)
-        digest, length = _digest(raw), raw.tell() - SEAL_BYTES
+        raw.write(first)
+        raw.seek(SEAL_BYTES)
+        lines = [FORMAT, _digest(raw), b"%d" % (raw.tell() - SEAL_BYTES)]
+        lines += [b"%d %s" % (len(first), _sha256(first))] if head else []
         raw.seek(0)
-        raw.write(b"\n".join([FORMAT, digest, b"%d" % length]).ljust(SEAL_BYTES, b"\0"))
+        raw.write(b"\n".join(lines).ljust(SEAL_BYTES, b"\0"))
+
+
+def read_head(path: Path) -> str:
+    """The text that a file has in front, verified; nothing where it has none, as files of before.
+
+    Reads no more than that: the rest may be damaged. Raises as `open_sealed` does.
+    """
+    with open_regular(path, AGAIN) as raw:
+        lines = _seal_lines(raw, path, AGAIN)
+        if len(lines) == _LINES:
+            return ""
+        length, _, digest = lines[_LINES].partition(b" ")
+        raw.seek(SEAL_BYTES)
+        content = raw.read(int(length) if length.isdigit() and len(length) <= _DIGITS else 0)
+        if digest != _sha256(content):
+            refuse(str(path), "its first text unaltered", "another", AGAIN, DamagedFileError)
+        return content.decode()
 
 
 @contextlib.contextmanager
@@ -125,13 +153,21 @@ def dataset_names(file: Any, path: Path) -> Iterator[str]:
         prefix, group = left.pop()
         if prefix.count("/") > DEEPEST:
             refuse(str(path), f"groups {DEEPEST} deep", "deeper ones", AGAIN, DamagedFileError)
-        for name in group:
+        for name in names_in(group, path):
             if isinstance(group.get(name, getlink=True), h5py.HardLink):
                 one = group[name]
                 if isinstance(one, h5py.Group):
                     left.append((f"{prefix}{name}/", one))
                 elif isinstance(one, h5py.Dataset):
                     yield prefix + name
+
+
+def names_in(group: Any, path: Path) -> Iterator[str]:
+    """The names of what a group, or its attributes, has; DamagedFileError where one is no text."""
+    for name in group:
+        if not isinstance(name, str):  # h5py gives what is no UTF-8 as bytes
+            refuse(str(path), "names that are texts", repr(name)[:80], AGAIN, DamagedFileError)
+        yield name
 
 
 def whole_array(file: Any, name: str, path: Path) -> HostArray:
@@ -190,20 +226,26 @@ def member(file: Any, name: str, path: Path) -> Any:
 
 def _verify_seal(raw: BinaryIO, path: Path, digest: bool, remedy: str) -> str:
     """The SHA-256 that a file states, which fits; without `digest`, only format and length do."""
-    words = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")
-    if words[0] != FORMAT or len(words) != 3:
-        got = "nothing" if words == [b""] else "another format"
-        refuse(str(path), "a file written by reflfap", got, remedy, DamagedFileError)
-    length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
-    if words[2] != b"%d" % length:
-        expected = f"{words[2].decode('ascii', 'replace')} bytes"
-        got = f"{length}: truncated or extended"
-        refuse(str(path), expected, got, remedy, DamagedFileError)
-    seal = words[1].decode("ascii", "replace")
-    if digest and words[1] != _digest(raw):
+    stated = _seal_lines(raw, path, remedy)[1]
+    seal = stated.decode("ascii", "replace")
+    if digest and stated != _digest(raw):
         got = "another: the content was altered"
         refuse(str(path), f"SHA-256 {seal[:16]}...", got, remedy, DamagedFileError)
     return seal
+
+
+def _seal_lines(raw: BinaryIO, path: Path, remedy: str) -> list[bytes]:
+    """The lines of the seal, of which format and length fit; the file stands behind it then."""
+    lines = raw.read(SEAL_BYTES).rstrip(b"\0").split(b"\n")
+    if lines[0] != FORMAT or len(lines) not in (_LINES, _LINES + 1):
+        got = "nothing" if lines == [b""] else "another format"
+        refuse(str(path), "a file written by reflfap", got, remedy, DamagedFileError)
+    length = os.fstat(raw.fileno()).st_size - SEAL_BYTES
+    if lines[2] != b"%d" % length:
+        expected = f"{lines[2].decode('ascii', 'replace')} bytes"
+        got = f"{length}: truncated or extended"
+        refuse(str(path), expected, got, remedy, DamagedFileError)
+    return lines
 
 
 class _Unfailing(io.RawIOBase):
@@ -248,6 +290,10 @@ class _Unfailing(io.RawIOBase):
         except OSError as error:
             self.error = self.error or error
             return size or 0
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _digest(raw: Any) -> bytes:

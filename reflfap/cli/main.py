@@ -57,7 +57,7 @@ def show_run(
         out: folder of all results
         json: print one JSON object on standard output
     """
-    with store.open_result(store.find(out, run), copy=True) as result:
+    with store.open_result(store.find(out, run), copy=Path(run).exists()) as result:
         report(result, [], json, everything=True)
 
 
@@ -73,17 +73,18 @@ def verify_runs(
         runs: run ids or paths, also of copies; all results and shared networks if none is given
         out: folder of all results
     """
-    named = [store.find(out, run) for run in runs]
-    found = [] if named else list(store.list_results(out))
-    paths = named or [one.path for one in found if one.path.exists()]
-    paths += [] if named else sorted((out / "parts").glob("*.h5"))
+    found = [] if runs else list(store.list_results(out))
+    paths = {store.find(out, run): Path(run).exists() for run in runs}  # may be a copy
+    if not runs:
+        paths = {one.path: False for one in found if one.path.exists()}
+        paths |= dict.fromkeys(sorted((out / "parts").glob("*.h5")), False)
     bad = [one for one in found if one.status.startswith("unreadable")]
     for one in bad:
         tell(f"unread   {one.path.parent}: {one.status}")
     damaged = len(bad)
-    for path in paths:
+    for path, copy in paths.items():
         try:
-            tell(f"good     {path}  ({_verified(path, copy=bool(named))})")
+            tell(f"good     {path}  ({_verified(path, copy)})")
         except ReflfapError as error:
             damaged += 1
             tell(f"damaged  {error}")

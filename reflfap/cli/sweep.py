@@ -101,8 +101,14 @@ def sweep_collect(out: Path = Path("results"), to: Path | None = None) -> None:
         out: folder of all results
         to: folder of the tables; default: the results folder itself
     """
-    for path in table.collect(out, to or out):
+    found = table.collect(out, to or out)
+    for path in found.paths:
         tell(path)
+    for run in found.damaged:
+        say(f"{run.path}: {run.status}")
+    if damaged := len(found.damaged):
+        remedy = "remove them and run their sweep again"
+        raise ReflfapError(f"collect: {damaged} damaged results are in no table; {remedy}")
 
 
 def _sweep(experiment: Experiment[Any], options: SweepOptions) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reflfap.backend import to_host
 from reflfap.files import remove_parts
-from reflfap.sealed import check_made_by, read_sealed, whole_array, write_sealed
+from reflfap.sealed import check_made_by, names_in, read_sealed, whole_array, write_sealed
 
 FOLDER = "checkpoints"
 
@@ -52,7 +52,7 @@ class Checkpoints:
             return None
         with read_sealed(path) as file:
             check_made_by(file, path, {**self.made_by, "stage": stage})
-            return {name: whole_array(file, name, path) for name in file}
+            return {name: whole_array(file, name, path) for name in names_in(file, path)}
 
     def clear(self) -> None:
         """Remove all states, and what killed writers left in the run's folder."""

@@ -45,6 +45,7 @@ class RunMonitor(Bars):
     def __init__(self, checkpoints: Checkpoints, quiet: bool = False) -> None:
         super().__init__(quiet)
         self.checkpoints = checkpoints
+        self.resumed = ""  # the stage whose state was restored last
         self._stop = Interruption()
 
     @property
@@ -62,8 +63,10 @@ class RunMonitor(Bars):
 
     def restore(self, stage: str) -> Mapping[str, Any] | None:
         state = self.held(stage)
-        if state is not None and not self._quiet:
-            say(f"{stage}: resumed from a checkpoint")
+        if state is not None:
+            self.resumed = stage
+            if not self._quiet:
+                say(f"{stage}: resumed from a checkpoint")
         return state
 
     def due(self) -> bool:

@@ -16,7 +16,13 @@ from data_loaders.image_set import ImageSet
 from data_loaders.images import load
 from data_loaders.registry import place as place_of_data
 from reflfap.backend import namespace_for, on_host
-from reflfap.errors import DamagedFileError, NonFiniteError, StoreError, refuse
+from reflfap.errors import (
+    DamagedFileError,
+    NonFiniteError,
+    ReflfapError,
+    StoreError,
+    refuse,
+)
 from reflfap.experiments.experiment import (
     Computed,
     Config,
@@ -182,6 +188,10 @@ def _compute(
             raise NonFiniteError(f"{error}; what it had is in {where}") from error
         except Exception as error:
             store.record_failure(folder, error)
+            if monitor.resumed and not isinstance(error, ReflfapError):  # somebody sealed that
+                expected, got = "a state to go on from", f"one that fails ({error!r})"
+                remedy = f"remove {checkpoints.folder}, or use --force"
+                refuse(monitor.resumed, expected, got, remedy, DamagedFileError)
             raise
         checkpoints.clear()
     if monitor.interrupted:

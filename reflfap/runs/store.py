@@ -6,6 +6,7 @@ a result is, and what a stranger's file may not do.
 """
 
 import contextlib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -27,7 +28,9 @@ from reflfap.sealed import (
     fitting,
     fitting_array,
     member,
+    names_in,
     open_sealed,
+    read_head,
     write_sealed,
 )
 
@@ -95,9 +98,11 @@ def write(
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         **attributes,
     }
-    with write_sealed(folder / RESULT) as file:
+    numbers = {name: float(value) for name, value in metrics.items()}
+    head = json.dumps({"attributes": content, "metrics": numbers}, sort_keys=True)
+    with write_sealed(folder / RESULT, head=head) as file:
         file.attrs.update(content)
-        file.create_group("metrics").attrs.update({k: float(v) for k, v in metrics.items()})
+        file.create_group("metrics").attrs.update(numbers)
         for name, dataset in datasets.items():
             stored = _put(file, name, dataset.values)
             stored.attrs.update(shape_names=dataset.shape_names, units=dataset.units)
@@ -125,43 +130,67 @@ def open_result(path: Path, digest: bool = True, copy: bool = False) -> Iterator
     `copy` may lie in any folder; else its run must be the one that its folder names.
     """
     with open_sealed(path, digest=digest) as (file, raw, seal):
-        attributes = _attributes(file, path)
-        if (got := attributes.get("schema_version")) != SCHEMA_VERSION:
-            expected, remedy = (
-                f"schema version {SCHEMA_VERSION}",
-                "read it with the reflfap that wrote it",
-            )
-            refuse(str(path), expected, got, remedy, DamagedFileError)
-        own = run_id(str(attributes.get("config_json")))
-        if {own, attributes.get("run_id")} != {own if copy else path.parent.name}:
-            expected, got = f"run {path.parent.name}", "the config of another run"
-            remedy = "move the file back to its own folder, or remove it"
-            refuse(str(path), expected, got, remedy, DamagedFileError)
-        for name, kind in ROOT_ATTRIBUTES.items():
-            if not isinstance(got := attributes.get(name), kind):
-                expected = f"attribute {name} of type {kind.__name__}"
-                refuse(str(path), expected, repr(got), AGAIN, DamagedFileError)
-        yield Result(file, raw, path, attributes, seal)
+        attributes, metrics = _attributes(file, path), _attributes(file, path, "metrics")
+        yield Result(file, raw, path, _about(path, attributes, metrics, copy), seal)
+
+
+class _About(NamedTuple):
+    """What a result says of itself."""
+
+    attributes: dict[str, Any]
+    metrics: dict[str, float]
+    config: Config
+
+
+def _about(
+    path: Path, attributes: dict[str, Any], metrics: dict[str, Any], copy: bool = False
+) -> _About:
+    """What the result at `path` says, checked; DamagedFileError for what none says."""
+    if (got := attributes.get("schema_version")) != SCHEMA_VERSION:
+        expected, remedy = (
+            f"schema version {SCHEMA_VERSION}",
+            "read it with the reflfap that wrote it",
+        )
+        refuse(str(path), expected, got, remedy, DamagedFileError)
+    own = run_id(str(attributes.get("config_json")))
+    if {own, attributes.get("run_id")} != {own if copy else path.parent.name}:
+        expected, got = f"run {path.parent.name}", "the config of another run"
+        remedy = "move the file back to its own folder, or remove it"
+        refuse(str(path), expected, got, remedy, DamagedFileError)
+    for name, kind in ROOT_ATTRIBUTES.items():
+        if not isinstance(got := attributes.get(name), kind):
+            expected = f"attribute {name} of type {kind.__name__}"
+            refuse(str(path), expected, repr(got), AGAIN, DamagedFileError)
+    for name, value in metrics.items():
+        if not isinstance(value, float):
+            raise DamagedFileError(f"{path}: expected metric {name} as a float, got {value!r}")
+    try:
+        return _About(attributes, metrics, from_json(attributes["config_json"]))
+    except InputError as error:
+        raise DamagedFileError(f"{path}: {error}") from error
+
+
+def _summed_up(path: Path) -> _About:
+    """What the result at `path` says in front; verified whole, if it was made before that was."""
+    head = read_head(path)
+    if not head:
+        with open_result(path) as result:
+            return _About(result.attributes, result.metrics, result.config)
+    try:
+        content = json.loads(head)
+        return _about(path, dict(content["attributes"]), dict(content["metrics"]))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DamagedFileError(f"{path}: not a result of reflfap ({error}); remove it") from error
 
 
 class Result(Stored):
     """A verified result file: attributes, metrics, and arrays read on request."""
 
-    def __init__(
-        self, file: Any, raw: BinaryIO, path: Path, attributes: dict[str, Any], seal: str
-    ) -> None:
+    def __init__(self, file: Any, raw: BinaryIO, path: Path, about: _About, seal: str) -> None:
         self._file, self._raw = file, raw
         self.path = path
-        self.attributes = attributes
+        self.attributes, self.metrics, self.config = about
         self.seal = seal
-        self.metrics = _attributes(file, path, "metrics")
-        for name, value in self.metrics.items():
-            if not isinstance(value, float):
-                raise DamagedFileError(f"{path}: expected metric {name} as a float, got {value!r}")
-        try:
-            self.config = from_json(attributes["config_json"])
-        except InputError as error:
-            raise DamagedFileError(f"{path}: {error}") from error
 
     def names(self) -> list[str]:
         """The names of all datasets, such as "networks/standard/W"."""
@@ -193,8 +222,8 @@ class Result(Stored):
 def list_results(out: Path) -> Iterator[Summary]:
     """All runs below `out`, complete or not, without reading their arrays.
 
-    Checks format and length of each file, not its digest: `verify` does. What cannot be read is
-    one of them, and says so; StoreError where this is the folder of all.
+    Checks format, length and what is shown of each file, not all of it: `verify` does. What cannot
+    be read is one of them, and says so; StoreError where this is the folder of all.
     """
     if not out.exists():
         return
@@ -215,13 +244,14 @@ def list_results(out: Path) -> Iterator[Summary]:
 
 def _summary(folder: Path) -> Summary | None:
     """What is known of the run in a folder; None where there is none."""
-    path, metrics, config, seconds = folder / RESULT, {}, None, 0.0
+    path, seconds = folder / RESULT, 0.0
+    metrics: dict[str, float] = {}
+    config: Config | None = None
     try:
         if path.exists():
             status = "complete"
-            with open_result(path, digest=False) as result:
-                metrics, config = result.metrics, result.config
-                seconds = result.attributes["wall_seconds"]
+            attributes, metrics, config = _summed_up(path)
+            seconds = attributes["wall_seconds"]
         elif is_locked(folder / LOCK):
             status = "running"
         elif (folder / FAILURE).exists():
@@ -274,7 +304,7 @@ def _attributes(file: Any, path: Path, group: str = "/") -> dict[str, Any]:
     try:
         attributes = (file if group == "/" else member(file, group, path)).attrs
         found: dict[str, Any] = {}
-        for name in attributes:
+        for name in names_in(attributes, path):
             stored = attributes.get_id(name)
             single = math.prod(stored.shape) == 1 and stored.get_storage_size() <= _LARGEST_TEXT
             value = attributes[name] if single else None

@@ -93,6 +93,8 @@ def _network(task: Task, sharing: Sharing, place: Place) -> None:
     with RunMonitor(checkpoints, quiet=True) as monitor:
         _obtain(task, sharing, place, monitor)
     checkpoints.clear()
+    with contextlib.suppress(OSError):  # there is none, mostly: the training was short
+        folder.rmdir()
     if monitor.interrupted:
         raise KeyboardInterrupt
 

@@ -26,6 +26,8 @@ from reflfap.files import is_locked, lock, write_text
 from reflfap.sealed import (
     SEAL_BYTES,
     dataset_names,
+    names_in,
+    read_head,
     read_sealed,
     write_sealed,
 )
@@ -415,3 +417,50 @@ def test_groups_in_groups_are_bounded(tmp_path):
         file["a/soft"], file["e"] = h5py.SoftLink("/d"), h5py.ExternalLink("other.h5", "x")
     with read_sealed(path) as file:
         assert sorted(dataset_names(file, path)) == ["a/b/c", "d"]
+
+
+@given(head=st.text(max_size=3000))
+def test_what_stands_in_front_is_read_alone(tmp_path, head):
+    """Whatever its length; the rest is plain HDF5, and every bit of both is covered by the seal."""
+    path = tmp_path / "x.h5"
+    with write_sealed(path, head=head) as file:
+        file["x"] = 1.0
+    assert read_head(path) == head
+    with read_sealed(path) as file:
+        assert file["x"][()] == 1.0
+    with h5py.File(path) as file:
+        assert file["x"][()] == 1.0
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert read_head(path) == head  # which the damage does not touch
+    if head:
+        content[SEAL_BYTES] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match="its first text"):
+            read_head(path)
+    with pytest.raises(DamagedFileError), read_sealed(path):
+        pytest.fail("read")
+
+
+@pytest.mark.parametrize("line", [b"", b"x y", b"9999999999 0", b"-1 0", b"12", b"\xff \xff"])
+def test_a_strangers_front_is_refused(tmp_path, line):
+    path = write_small(tmp_path / "x.h5")
+    content = path.read_bytes()
+    seal = content[:SEAL_BYTES].rstrip(b"\0") + b"\n" + line
+    path.write_bytes(seal.ljust(SEAL_BYTES, b"\0") + content[SEAL_BYTES:])
+    with pytest.raises(DamagedFileError):
+        read_head(path)
+
+
+def test_names_that_are_no_texts_are_refused(tmp_path):
+    path = tmp_path / "x.h5"
+    with write_sealed(path) as file:
+        file.create_dataset(b"\xff", data=1.0)
+        file.attrs[b"\xfe"] = 1.0
+    with read_sealed(path) as file:
+        for group in (file, file.attrs):
+            with pytest.raises(DamagedFileError, match="names that are texts"):
+                list(names_in(group, path))
+        with pytest.raises(DamagedFileError, match="names that are texts"):
+            list(dataset_names(file, path))

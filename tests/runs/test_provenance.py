@@ -224,7 +224,7 @@ def readable(tmp_path):
     place = Place(tmp_path / "out", quiet=True)
     running.make(CONFIG, place)
     running.make(replace(CONFIG, seed=1), place)
-    for folder in (*tmp_path.parents[:2], tmp_path, *place.out.rglob("*")):
+    for folder in (*tmp_path.parents[:3], tmp_path, *place.out.rglob("*")):
         folder.chmod(0o644 if folder.is_file() else 0o755)
     return place
 
