@@ -349,6 +349,15 @@ def test_a_sweep_ends_after_the_step_under_way(tmp_path, monkeypatch, number):
     assert not engine.run_tasks(engine.remaining(cells, place), place, InProcess()).failed
 
 
+def test_a_sweep_that_is_stopped_begins_nothing(tmp_path):
+    place = Place(tmp_path, quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run_tasks(
+            engine.remaining([CONFIG], place), place, InProcess(), stopped=lambda: True
+        )
+    assert not list(tmp_path.iterdir())
+
+
 READING = """
 import os, sys
 

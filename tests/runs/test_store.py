@@ -690,11 +690,11 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, name):
 
 def test_a_checkpoint_that_claims_too_much_is_refused(tmp_path):
     """Gigabytes of nothing, which a small file may claim, are not allocated."""
-    with (
-        checkpoint(tmp_path) as path,
-        write_sealed(path, made_by=MADE_BY | {"stage": "standard"}) as f,
-    ):
-        f.create_dataset("C", (10**5, 10**5), "f4", chunks=(100, 100))
+    made_by = MADE_BY | {"stage": "standard"}
+    with checkpoint(tmp_path) as path, write_sealed(path, made_by=made_by) as file:
+        file.create_dataset("C", (10**4, 10**4), "f4", chunks=(100, 100))
+    with pytest.raises(DamagedFileError, match="0 bytes for 400000000"):
+        Checkpoints(tmp_path, MADE_BY).restore("standard")
 
 
 @given(
