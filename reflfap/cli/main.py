@@ -3,8 +3,10 @@
 Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted (run again to resume).
 """
 
+import difflib
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import tyro
@@ -18,6 +20,7 @@ from reflfap.cli.sweep import sweep_collect, sweep_command, sweep_status
 from reflfap.errors import InputError, ReflfapError, StoreError, refuse
 from reflfap.experiments import registry
 from reflfap.runs import store
+from reflfap.runs.interruption import EXIT_CODE
 from reflfap.sealed import read_sealed
 from reflfap.sweep import parts
 from reflfap.terminal import say, tell
@@ -135,32 +138,55 @@ def commands() -> dict[tuple[str, ...], Callable[..., None]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code, never a traceback for what reflfap refuses."""
     args = list(sys.argv[1:] if argv is None else argv)
-    if args[:1] in (["-h"], ["--help"], ["--version"]):
-        print(f"reflfap {reflfap.__version__}" if args[0] == "--version" else _usage())
-        return 0
     try:
-        for words, command in commands().items():
-            if tuple(args[: len(words)]) == words:
-                prog = " ".join(("reflfap", *words))
-                flags = (tyro.conf.FlagCreatePairsOff,)
-                tyro.cli(command, prog=prog, args=args[len(words) :], config=flags)
-                return 0
-        known = ", ".join(" ".join(words) for words in commands())
-        refuse("command", f"one of {known}", " ".join(args[:2]) or "none", "see reflfap --help")
+        return _run(args)
     except InputError as error:
         say(f"reflfap: error: {error}")
         return 2
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ReflfapError, OSError, MemoryError) as error:
         say(f"reflfap: failed: {error}")
         return 1
     except KeyboardInterrupt:
         say("reflfap: interrupted; the same command resumes")
-        return 130
+        return EXIT_CODE
 
 
-def _usage() -> str:
-    lines = ["usage: reflfap COMMAND [options]", "", "commands:"]
-    for words, command in commands().items():
+def _run(args: list[str]) -> int:
+    """The command that the arguments say, or help on what they begin."""
+    if args[:1] in (["-V"], ["--version"]):
+        tell(f"reflfap {reflfap.__version__}")
+        return 0
+    known = commands()
+    for words, command in known.items():
+        if tuple(args[: len(words)]) == words:
+            prog = " ".join(("reflfap", *words))
+            flags = (tyro.conf.FlagCreatePairsOff,)
+            tyro.cli(command, prog=prog, args=args[len(words) :], config=flags)
+            sys.stdout.flush()
+            return 0
+    asked = [word for word in args if word not in _HELP]
+    of_group = [words for words in known if words[: len(asked)] == tuple(asked)]
+    if of_group and (len(asked) < len(args) or not args):  # `reflfap`, `help`, `run --help`
+        tell(_usage({words: known[words] for words in of_group}, " ".join(asked)))
+        return 0
+    near = difflib.get_close_matches(" ".join(asked[:2]), map(" ".join, known), n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`reflfap --help` lists the commands"
+    of_first = [" ".join(words) for words in known if words[:1] == tuple(asked[:1])]
+    choices = ", ".join(of_first or dict.fromkeys(words[0] for words in known))
+    refuse("command", f"one of {choices}", " ".join(args[:2]), hint)
+
+
+_HELP = {"-h", "--help", "help"}
+
+
+def _usage(known: Mapping[tuple[str, ...], Callable[..., None]], of: str) -> str:
+    """What can be asked for, all of it or the commands of a group."""
+    lines = [f"usage: reflfap {of or 'COMMAND'} {'... ' if of else ''}[options]", "", "commands:"]
+    for words, command in known.items():
         summary = (command.__doc__ or "").partition("\n")[0]
         lines.append(f"  {' '.join(words):<18}{summary}")
-    return "\n".join([*lines, "", "`reflfap COMMAND --help` lists the options of a command."])
+    last = "`reflfap COMMAND --help` lists the options of a command; `reflfap -V` says the version."
+    return "\n".join([*lines, "", last])

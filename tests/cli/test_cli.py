@@ -297,13 +297,51 @@ def test_bad_arguments_are_refused(tmp_path, reflfap_cli, options):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("words", [(), ("fly",), ("run",), ("run", "nothing"), ("lists",)])
+UNKNOWN = {  # what was asked for: what the message says
+    ("fly",): "expected one of run, sweep, data, figures, audit, list, show, verify, got fly",
+    ("run",): "expected one of run artificial, run images, run certificates, run classify, run per",
+    ("run", "artifical"): "did you mean run artificial",
+    ("rum", "images"): "got rum images; did you mean run images",
+    ("lists",): "did you mean list?",
+    ("sweep", "nothing"): "expected one of sweep artificial, sweep images, sweep learn, sweep stat",
+}
+
+
+@pytest.mark.parametrize("words", UNKNOWN)
 def test_unknown_commands_are_refused(reflfap_cli, words):
     said = reflfap_cli(*words)
     assert (said.code, said.out) == (2, "")
-    known = ", ".join(" ".join(command) for command in cli.commands())
-    assert f"command: expected one of {known}, got {' '.join(words)}" in said.err
-    assert said.err.endswith("see reflfap --help")
+    assert said.err.startswith("reflfap: error: command: ")
+    assert UNKNOWN[words] in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "of"),
+    [
+        ((), ""),
+        (("help",), ""),
+        (("-h",), ""),
+        (("run", "--help"), "run "),
+        (("help", "sweep"), "sweep "),
+    ],
+)
+def test_help_on_what_there_is(reflfap_cli, words, of):
+    """All commands, or those of a group, each with its summary."""
+    said = reflfap_cli(*words)
+    assert (said.code, said.err) == (0, "")
+    listed = [line for line in said.out.splitlines() if line.startswith("  ")]
+    names = [" ".join(command) for command in cli.commands()]
+    assert len(listed) == sum(name.startswith(of) for name in names)
+    assert all(any(line.startswith(f"  {name}") for name in names) for line in listed)
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path):
+    """As `head` does."""
+    command = [sys.executable, "-m", "reflfap", "audit", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_cuda_without_cupy_is_refused(tmp_path, reflfap_cli, monkeypatch):
