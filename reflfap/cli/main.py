@@ -7,7 +7,6 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import tyro
 
@@ -15,101 +14,13 @@ import reflfap
 from reflfap.cli.audit import run_audit
 from reflfap.cli.data import check_data, convert_data, fetch_data, list_data
 from reflfap.cli.figures import make_figures
-from reflfap.cli.run import print_json, report, run_command
+from reflfap.cli.results import list_runs, remove_runs, show_run, verify_runs
+from reflfap.cli.run import run_command
 from reflfap.cli.sweep import sweep_collect, sweep_command, sweep_status
-from reflfap.errors import InputError, ReflfapError, StoreError, refuse
+from reflfap.errors import InputError, ReflfapError, refuse
 from reflfap.experiments import registry
-from reflfap.runs import store
 from reflfap.runs.interruption import EXIT_CODE
-from reflfap.sealed import read_sealed
-from reflfap.sweep import parts
 from reflfap.terminal import say, tell
-
-
-def list_runs(out: Path = Path("results"), json: bool = False) -> None:
-    """List the runs below a results folder, complete or not.
-
-    Args:
-        out: folder of all results
-        json: print one JSON list on standard output
-    """
-    runs = list(store.list_results(out))
-    if json:
-        keys = ("run_id", "experiment", "path", "status", "metrics")
-        print_json([{name: getattr(run, name) for name in keys} for run in runs])
-        return
-    if not runs:
-        say(f"no runs below {out}; make one with `reflfap run artificial`")
-    for run in runs:
-        names = [
-            name
-            for name in ("acc_adversarial", "acc_adversarial_test", "acc_standard_test")
-            if name in run.metrics
-        ]
-        shown = f"  {names[0]} {run.metrics[names[0]]:.3f}" if names else ""
-        tell(f"{run.experiment}  {run.run_id}  {run.status}{shown}")
-
-
-def show_run(
-    run: tyro.conf.Positional[str], out: Path = Path("results"), json: bool = False
-) -> None:
-    """Show one result: its config, where it comes from, and its metrics.
-
-    Args:
-        run: a run id, its beginning, or the path of a result file
-        out: folder of all results
-        json: print one JSON object on standard output
-    """
-    with store.open_result(store.find(out, run), copy=Path(run).exists()) as result:
-        report(result, [], json, everything=True)
-
-
-def verify_runs(
-    runs: tyro.conf.Positional[tuple[str, ...]] = (), out: Path = Path("results")
-) -> None:
-    """Check files to the last bit: seal, schema, run id, config. Exit code 1 if one fails.
-
-    Of the networks that cells of a sweep share, the seal and that they are what their name says; of
-    tables the seal alone.
-
-    Args:
-        runs: run ids or paths, also of copies; all results and shared networks if none is given
-        out: folder of all results
-    """
-    found = [] if runs else list(store.list_results(out))
-    paths = {store.find(out, run): Path(run).exists() for run in runs}  # may be a copy
-    if not runs:
-        paths = {one.path: False for one in found if one.path.exists()}
-        paths |= dict.fromkeys(sorted((out / "parts").glob("*.h5")), False)
-    bad = [one for one in found if one.status.startswith("unreadable")]
-    for one in bad:
-        tell(f"unread   {one.path.parent}: {one.status}")
-    damaged = len(bad)
-    for path, copy in paths.items():
-        try:
-            tell(f"good     {path}  ({_verified(path, copy)})")
-        except ReflfapError as error:
-            damaged += 1
-            tell(f"damaged  {error}")
-    if damaged:
-        raise ReflfapError(f"{damaged} of {len(paths)} files are damaged or cannot be read")
-    if not paths:
-        refuse("out", f"results below {out}", "none", "give the folder of --out", StoreError)
-
-
-def _verified(path: Path, copy: bool) -> str:
-    """What a file holds, in short, once it is found to be good."""
-    if path.parent.name == "parts":
-        return parts.content_of(path)
-    if path.name != store.RESULT:
-        with read_sealed(path) as file:
-            if "run_id" not in file.attrs:
-                return "sealed"
-    with store.open_result(path, copy=copy) as result:
-        own = result.attributes["run_id"]
-        elsewhere = "" if own == path.parent.name else f", a copy of run {own}"
-        return f"{len(result.names())} arrays{elsewhere}"
-
 
 OTHERS: dict[tuple[str, ...], Callable[..., None]] = {
     ("sweep", "status"): sweep_status,
@@ -123,6 +34,7 @@ OTHERS: dict[tuple[str, ...], Callable[..., None]] = {
     ("list",): list_runs,
     ("show",): show_run,
     ("verify",): verify_runs,
+    ("rm",): remove_runs,
 }
 
 

@@ -12,6 +12,7 @@ import tyro
 
 from reflfap import checks
 from reflfap.backend import namespace_for
+from reflfap.cli.results import changes
 from reflfap.cli.run import print_json
 from reflfap.errors import ReflfapError, refuse
 from reflfap.experiments.cell import attack_flops, training_flops
@@ -231,9 +232,4 @@ def _changes(config: Config, network: str | None) -> str:
     default = type(config)()
     if network is not None and experiment_of(config).sharing is not None:
         default = plan.shared(default, network)
-    changed = []
-    for name, value in vars(config).items():
-        if name not in ("attack_steps", "variant") and value != getattr(default, name):
-            shown = ",".join(value) if isinstance(value, tuple) else value
-            changed.append(f"{name}={shown}")
-    return " ".join(changed) or "defaults"
+    return changes(config, default)

@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import pytest
-from processes import exit_code, fork, kill, wait_until
+from processes import exit_code, fork, hold, kill, wait_until
 
 import reflfap
 from reflfap.cli import main as cli
 from reflfap.errors import DeviceMemoryError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.experiments.experiment import canonical_json, run_id
+from reflfap.experiments.experiment import canonical_json, identity, run_id
 from reflfap.files import is_locked
 from reflfap.runs import progress, provenance, running, store
 from reflfap.runs.checkpoints import Checkpoints
@@ -234,6 +234,58 @@ def test_list_show_and_verify(tmp_path, reflfap_cli):
         assert said.out == f"good     {report['path']}  ({arrays} arrays)\n"
 
 
+def test_list_can_be_narrowed_and_sorted(tmp_path, reflfap_cli):
+    """The newest first, or the largest by what is asked for; settings as they may be written."""
+    for seed, norm in enumerate(("l2", "linf", "l2")):
+        reflfap_cli(*SHORT, "--seed", seed, "--norm", norm, "--epsilon", "0.5", "--out", tmp_path)
+    (tmp_path / "artificial" / "0123456789abcdef").mkdir()
+    store.record_failure(tmp_path / "artificial" / "0123456789abcdef", "a reason")
+
+    def seeds(*words):
+        runs = reflfap_cli("list", "--out", tmp_path, "--json", *words).json
+        ids = {identity(one): one.seed for one in configs}
+        return [ids.get(run["run_id"]) for run in runs]
+
+    kind = partial(ArtificialConfig, dim=20, hidden=6, n=5, n_adv=7, trainer="gd", epochs=50)
+    configs = [kind(norm=norm, seed=n, epsilon=0.5) for n, norm in enumerate(("l2", "linf", "l2"))]
+    assert sorted(seeds("--where", "norm=l2")) == [0, 2]
+    assert seeds("--where", "norm=linf", "n-adv=7", "epsilon=5e-1") == [1]
+    assert seeds("--where", "status=failed") == [None]
+    assert seeds("--where", "nothing=1") == []
+    assert set(seeds("--sort", "seconds")[:3]) == {0, 1, 2}  # the failed one took none
+    rows = reflfap_cli("list", "--out", tmp_path, "--json", "--sort", "size").json
+    sizes = [row["size"] for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+    created = [row["created"] for row in reflfap_cli("list", "--out", tmp_path, "--json").json]
+    assert created == sorted(created, reverse=True)
+    shown = reflfap_cli("list", "--out", tmp_path).out
+    assert "failed: a reason" in shown
+    assert "norm=linf" in shown
+    for words in (("--where", "norm"), ("--sort", "name")):
+        assert reflfap_cli("list", "--out", tmp_path, *words).code == 2
+
+
+def test_runs_are_removed_after_asking(tmp_path, reflfap_cli, monkeypatch):
+    """No other goes along, and none while a process works on it."""
+    runs = [reflfap_cli(*SHORT, "--seed", n, "--out", tmp_path, "--json").json for n in range(3)]
+    first, second, third = (run["run_id"] for run in runs)
+    said = reflfap_cli("rm", first, "--out", tmp_path)
+    assert (said.code, "give --yes" in said.err) == (2, True)
+    assert reflfap_cli("rm", "--out", tmp_path).code == 2
+    assert reflfap_cli("rm", "", "--out", tmp_path, "--yes").code == 2
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    for answer, left in (("n", 3), ("", 3), ("y", 2)):
+        monkeypatch.setattr("builtins.input", lambda answer=answer: answer)
+        said = reflfap_cli("rm", first, "--out", tmp_path)
+        assert (said.code == 0) == (left == 2)
+        assert len(list(tmp_path.glob("artificial/*"))) == left
+    child = hold(tmp_path / "artificial" / second / store.LOCK)
+    said = reflfap_cli("rm", second, third[:9], "--out", tmp_path, "--yes")
+    kill(child)
+    assert (said.code, "a process works on it" in said.err) == (1, True)
+    assert [path.name for path in tmp_path.glob("artificial/*")] == [second]
+
+
 def test_list_and_verify_of_nothing(tmp_path, reflfap_cli):
     said = reflfap_cli("list", "--out", tmp_path)
     assert (said.code, said.out) == (0, "")
@@ -298,7 +350,7 @@ def test_bad_arguments_are_refused(tmp_path, reflfap_cli, options):
 
 
 UNKNOWN = {  # what was asked for: what the message says
-    ("fly",): "expected one of run, sweep, data, figures, audit, list, show, verify, got fly",
+    ("fly",): "expected one of run, sweep, data, figures, audit, list, show, verify, rm, got fly",
     ("run",): "expected one of run artificial, run images, run certificates, run classify, run per",
     ("run", "artifical"): "did you mean run artificial",
     ("rum", "images"): "got rum images; did you mean run images",
