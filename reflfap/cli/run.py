@@ -1,7 +1,7 @@
 """`reflfap run EXPERIMENT`: one command an experiment, made from its config and its options."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -85,9 +85,25 @@ def report(result: Stored, pictures: list[Path], as_json: bool, everything: bool
     width = 2 + max([22, *map(len, result.metrics)])
     for name, value in sorted(result.metrics.items()):
         tell(f"{name:<{width}}{value:.6g}")
+    for line in in_words(result.metrics):
+        tell(line)
     tell(f"result    {result.path}")
     for picture in pictures:
         tell(f"picture   {picture}")
+
+
+def in_words(metrics: Mapping[str, float]) -> Iterator[str]:
+    """What the numbers of learning from perturbations say, each network on what it never saw."""
+    for network in ("standard", "noise", "adversarial"):
+        what = "test images" if f"acc_{network}_test" in metrics else "natural samples"
+        name = f"acc_{network}_test" if what == "test images" else f"acc_{network}"
+        if name not in metrics:
+            continue
+        known = ["chance 0.5"] if "acc_noise" in metrics else []  # of two classes
+        if name == "acc_adversarial" and "acc_predicted" in metrics:
+            known.insert(0, f"predicted {metrics['acc_predicted']:.3f}")
+        more = f" ({', '.join(known)})" if known else ""
+        yield f"{network} network: {metrics[name]:.3f} of {what}{more}"
 
 
 def print_json(content: object) -> None:

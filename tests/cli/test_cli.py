@@ -22,6 +22,7 @@ from processes import exit_code, fork, hold, kill, wait_until
 
 import reflfap
 from reflfap.cli import main as cli
+from reflfap.cli.run import in_words
 from reflfap.errors import DeviceMemoryError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
@@ -232,6 +233,18 @@ def test_list_show_and_verify(tmp_path, reflfap_cli):
         assert said.code == 0
         arrays = 3 + 9 + 2 + 6  # W, traces, x and y, the plane
         assert said.out == f"good     {report['path']}  ({arrays} arrays)\n"
+
+
+def test_a_report_in_words(tmp_path, reflfap_cli):
+    """Each network with its accuracy, where there is a prediction with it; on test images first."""
+    said = reflfap_cli(*SHORT, "--out", tmp_path)
+    metrics = reflfap_cli(*SHORT, "--out", tmp_path, "--json").json["metrics"]
+    expected = f"{metrics['acc_adversarial']:.3f} of natural samples (predicted "
+    assert f"adversarial network: {expected}" in said.out
+    assert "standard network: 1.000 of natural samples (chance 0.5)" in said.out
+    lines = list(in_words({"acc_standard_test": 0.25, "acc_standard": 1.0}))
+    assert lines == ["standard network: 0.250 of test images"]
+    assert list(in_words({"other": 1.0})) == []
 
 
 def test_list_can_be_narrowed_and_sorted(tmp_path, reflfap_cli):
