@@ -82,7 +82,7 @@ class Perturbed(NamedTuple):
     margin_start: Array  # (N,) margins towards the target before the attack
     margin: Array  # (N,) and after it; never smaller
     steps: Array  # (N,) int64: steps that changed the sample, or the attack's memory of it
-    zero_gradient: Array  # (N,) bool: stopped by a gradient that is exactly zero
+    zero_gradient: Array  # (N,) bool: stopped by a gradient of zero, subnormal numbers included
 
     @property
     def success(self) -> Array:
@@ -112,16 +112,17 @@ def attack(
 
     Each step: eta <- norm.step(x - x0, dq/dx), x <- clip(x0 + eta, low, high). The start and the
     last iterate count; the best is kept by margin, which cannot underflow as a loss can. A sample
-    that no longer changes, or whose gradient is exactly zero, would never change again and leaves
-    the working set. Works on `chunk` rows at a time, by default CHUNK_ELEMENTS entries, and with
-    `workers` on so many chunks at once, each in a thread whose BLAS has one: of use for models
-    that seldom multiply matrices. Memory besides x and the result is about ten chunks a worker.
-    dtype and namespace are those of x. Costs at most `steps` + 1 evaluations of the margin.
+    that no longer changes, or whose gradient has no direction (zero, or all of it subnormal), would
+    never change again and leaves the working set. Works on `chunk` rows at a time, by default
+    CHUNK_ELEMENTS entries, and with `workers` on so many chunks at once, each in a thread whose
+    BLAS has one: of use for models that seldom multiply matrices. Memory besides x and the result
+    is about ten chunks a worker. dtype and namespace are those of x. Costs at most `steps` + 1
+    evaluations of the margin.
 
-    Raises InputError for bad input, NonFiniteError naming step and sample for a NaN margin (on a
-    device the sample alone), DeviceMemoryError suggesting a chunk.
+    Raises InputError for bad input, NonFiniteError naming step and sample for a margin or gradient
+    that is not finite (on a device the sample alone), DeviceMemoryError suggesting a chunk.
     """
-    _check(x, target, norm, steps, low, high)
+    _check(margin, x, target, norm, steps, low, high)
     n = x.shape[0]
     if chunk is None:
         size = CHUNK_ELEMENTS if on_host(namespace(x)) else DEVICE_CHUNK_ELEMENTS
@@ -168,12 +169,16 @@ def _climb(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
     watched, active = on_host(xp), xp.arange(x0.shape[0])
     point, when = how.model.start(x0, target), "the start of the attack"
     if watched:
-        checks.finite_or_raise(point.q, "margin", when, active + first)
+        _check_finite(point.q, "margin", when, active + first)
     x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
-    used, zero_gradient, finite = xp.zeros_like(active), active < 0, xp.isfinite(q_start)
+    used, zero_gradient = xp.zeros_like(active), active < 0
+    finite_q, finite_g = xp.isfinite(q_start), active >= 0
     memory: Array | None = None
     for step in range(1, how.steps + 1):
-        move, memory, moves, zero = _stepped(how, x0, x, point.g, memory)
+        peak = row_peaks(point.g)
+        if watched:
+            _check_finite(peak, "gradient", when, active + first)
+        move, memory, moves, zero = _stepped(how, x0, x, point.g, peak, memory)
         zero_gradient[active] |= zero
         if not watched:
             move = move._replace(x=xp.where(moves[:, None], move.x, x))
@@ -188,30 +193,39 @@ def _climb(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
         point, x = how.model.follow(point, move, target), move.x
         better = point.q > q_best[active]
         if watched:
-            checks.finite_or_raise(point.q, "margin", f"attack step {step}", active + first)
+            when = f"attack step {step}"
+            _check_finite(point.q, "margin", when, active + first)
             used[active] += 1
             best[active[better]] = x[better]
             q_best[active[better]] = point.q[better]
         else:
-            finite &= xp.isfinite(point.q)
+            finite_g &= xp.isfinite(peak) | ~finite_q  # what a margin that is NaN had before it
+            finite_q &= xp.isfinite(point.q)
             used += xp.astype(moves, used.dtype)
             best = xp.where(better[:, None], x, best)
             q_best = xp.where(better, point.q, q_best)
     if not watched:
-        q_read, when = xp.where(finite, q_best, xp.nan), f"{when} or one of its {how.steps} steps"
-        checks.finite_or_raise(q_read, "margin", when, active + first)
+        when = f"{when} or one of its {how.steps} steps"
+        _check_finite(xp.where(finite_g, q_start, xp.nan), "gradient", when, active + first)
+        _check_finite(xp.where(finite_q, q_best, xp.nan), "margin", when, active + first)
     return Perturbed(best, q_start, q_best, used, zero_gradient)
 
 
+def _check_finite(values: Array, what: str, when: str, sample: Array) -> None:
+    remedy = "check the margin function there, or the network's weights"
+    checks.finite_or_raise(values, what, when, remedy, sample)
+
+
 def _stepped(
-    how: _Attack, x0: Array, x: Array, g: Array, memory: Array | None
+    how: _Attack, x0: Array, x: Array, g: Array, peak: Array, memory: Array | None
 ) -> tuple[Move, Array | None, Array, Array]:
-    """One step of all samples x (n, d) along gradients g, into the data range: where to, the norm's
-    memory, and (n,) bool which samples move or whose memory changed, and whose gradient is zero."""
+    """One step of all samples x (n, d) along gradients g with peaks (n,), into the data range:
+    where to, the norm's memory, and (n,) bool which samples move or whose memory changed, and
+    whose gradient has no direction."""
     xp = namespace(x0)
-    peak = row_peaks(g)
-    zero = peak == 0
-    scale = 1 / (peak + xp.astype(zero, peak.dtype))
+    # below, 1/peak may overflow, and entries have lost the digits that would tell a direction
+    zero = peak < xp.finfo(peak.dtype).smallest_normal
+    scale = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, peak))
     done = how.norm.step(x - x0, g * scale[:, None], memory)
     reference = done.eta
     reference += x0
@@ -256,7 +270,14 @@ def _state(result: Perturbed, done: int) -> dict[str, Any]:
     return {name: whole[:done] for name, whole in result._asdict().items()}
 
 
-def _check(x: Array, target: Array, norm: Norm, steps: int, low: float, high: float) -> None:
+def _check(
+    margin: object, x: Array, target: Array, norm: Norm, steps: int, low: float, high: float
+) -> None:
+    if not (callable(margin) or hasattr(margin, "start")):
+        expected, remedy = "a margin function or a model", "for a network use attack_network"
+        refuse("margin", expected, type(margin).__name__, remedy)
+    if not hasattr(norm, "step"):
+        refuse("norm", "L2, LInf, LInfSign or L0", repr(norm), "give one, such as L2(0.78)")
     xp = checks.samples_and_targets(x, target)
     checks.whole_number("steps", steps, least=0)
     check_norm(norm)

@@ -20,11 +20,12 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
+from reflfap import checks
 from reflfap.attacks import Move, Perturbed, Point, attack
 from reflfap.backend import Array, namespace
 from reflfap.machine import blas_threads
 from reflfap.monitor import SILENT, Monitor
-from reflfap.norms import Norm
+from reflfap.norms import Norm, row_peaks
 from reflfap.onehidden import Network, activation, activation_slope, margin_gradient
 
 CHUNK_ELEMENTS = 2**20
@@ -32,6 +33,9 @@ CHUNK_ELEMENTS = 2**20
 
 SPARSE = 1 / 20
 """Up to this share of entries that differ, picking them beats a dense product (measured)."""
+
+SQUARED = 1e-15, 1e15
+"""Largest entries of W between which W W^T and the updates from it are float32 with all digits."""
 
 
 def attack_network(
@@ -48,11 +52,13 @@ def attack_network(
     """`attacks.attack` on a network in the quickest way we know: x (N, d), target (N,), (P2).
 
     On the host the network follows each path by updates, as many chunks at once as BLAS has
-    threads; elsewhere it is evaluated by products. Memory besides x and the result: W twice, and
-    about ten chunks a thread. Raises as `attack` does.
+    threads; elsewhere, or where the squares of its weights leave float32, it is evaluated by
+    products. Memory besides x and the result: W twice, and about ten chunks a thread. Raises as
+    `attack` does, InputError for targets other than +1 and -1 too.
     """
+    checks.samples_and_labels(x, target, net.W.shape[1])
     run = partial(attack, x=x, target=target, norm=norm, steps=steps, low=low, high=high)
-    if namespace(x) is not np:
+    if namespace(x) is not np or not SQUARED[0] <= row_peaks(net.W).max() <= SQUARED[1]:
         return run(partial(margin_gradient, net), monitor=monitor)
     chunk = max(1, CHUNK_ELEMENTS // max(net.W.shape))
     return run(linear_updates(net), chunk=chunk, workers=blas_threads(), monitor=monitor)

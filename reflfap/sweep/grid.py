@@ -12,6 +12,7 @@ norm = "l2"
 """
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -21,6 +22,7 @@ from typing import Any
 from reflfap.errors import InputError, refuse
 from reflfap.experiments.experiment import Kind, Table, canonical_json
 from reflfap.experiments.registry import named
+from reflfap.files import read_text
 
 LARGEST_FILE = 2**20  # bytes
 MOST_CELLS = 100_000
@@ -39,15 +41,10 @@ def from_file(kind: type[Kind], path: Path, seeds: Sequence[int] = ()) -> list[K
 
     InputError naming the table for anything that is no cell.
     """
+    text = read_text(path, LARGEST_FILE, "give another --grid", InputError)
     try:
-        with open(path, "rb") as file:
-            text = file.read(LARGEST_FILE + 1)
-        if len(text) > LARGEST_FILE:
-            refuse(str(path), f"at most {LARGEST_FILE} bytes", "more", "split the grid")
-        content = tomllib.loads(text.decode())
-    except OSError as error:
-        refuse(str(path), "a grid that can be read", error.strerror, "give another --grid")
-    except (ValueError, RecursionError) as error:  # a TOMLDecodeError or no UTF-8
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or a number too long
         refuse(str(path), "a TOML file", f"({error})", "mend it; see docs/sweeps.md")
     parts = {"seeds": list, "common": dict, "cells": list}
     for name, value in content.items():
@@ -67,15 +64,18 @@ def from_file(kind: type[Kind], path: Path, seeds: Sequence[int] = ()) -> list[K
 def expand(kind: type[Kind], tables: Iterable[Table], seeds: Sequence[int]) -> list[Kind]:
     """The configs of all tables and seeds, each once, in the order of their first mention."""
     cells: dict[str, Kind] = {}
+    blocks = []
     for number, table in enumerate(tables, 1):
         if "seed" in table:
             refuse(f"table {number}", "seeds given once for all", "a seed", "use seeds or --seeds")
-        choices = [_choices(name, value) for name, value in table.items()]
-        for *chosen, seed in itertools.product(*choices, seeds):
-            config = _config(kind, number, {**dict(zip(table, chosen, strict=True)), "seed": seed})
+        blocks.append({name: _choices(name, value) for name, value in table.items()})
+    count = sum(math.prod(map(len, block.values())) for block in blocks) * len(seeds)
+    if count > MOST_CELLS:  # equal ones too, which would have to be walked to be found
+        refuse("grid", f"at most {MOST_CELLS} combinations", count, "split it")
+    for number, block in enumerate(blocks, 1):
+        for *chosen, seed in itertools.product(*block.values(), seeds):
+            config = _config(kind, number, {**dict(zip(block, chosen, strict=True)), "seed": seed})
             cells.setdefault(canonical_json(config), config)
-            if len(cells) > MOST_CELLS:
-                refuse("grid", f"at most {MOST_CELLS} cells", "more", "split it")
     if not cells:
         refuse("grid", "at least one cell", "none", "give at least one value and one seed")
     return list(cells.values())

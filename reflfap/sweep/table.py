@@ -10,6 +10,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -19,12 +20,14 @@ import numpy as np
 
 from reflfap.errors import DamagedFileError, refuse
 from reflfap.experiments.experiment import Config, Kind, canonical_json, identity
-from reflfap.experiments.registry import experiment_of, from_json
-from reflfap.files import write_text
+from reflfap.experiments.registry import MODULES, experiment_of, from_json, named
+from reflfap.experiments.three_networks import NETWORKS
+from reflfap.files import read_text, write_text
 from reflfap.runs import store
 from reflfap.sealed import write_sealed
 
 LARGEST_LIST = 2**27  # bytes
+_LONGEST_REASON = 200  # characters of an error, in which a stranger's text may stand
 _FLAGS = {"True": True, "False": False}
 
 
@@ -50,13 +53,12 @@ def write_list(out: Path, name: str, configs: Iterable[Config]) -> Path:
 
 def read_list(path: Path) -> list[Config]:
     """The cells of a list; DamagedFileError for what `write_list` did not write."""
+    remedy = "remove it, or run the sweep again, which writes it"
+    text = read_text(path, LARGEST_LIST, remedy, DamagedFileError)
     try:
-        if path.stat().st_size > LARGEST_LIST:
-            raise ValueError("too large")
-        configs = [from_json(text) for text in json.loads(path.read_text(encoding="utf-8"))]
+        configs = [from_json(one) for one in json.loads(text)]
         cells = [config for config in configs if experiment_of(config).presets]
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        remedy = "remove it, or run the sweep again, which writes it"
+    except (ValueError, TypeError, RecursionError) as error:
         refuse(str(path), "a list of a sweep's cells", f"({error})", remedy, DamagedFileError)
     return cells
 
@@ -75,52 +77,127 @@ def statuses(out: Path) -> Iterator[Status]:
         yield Status(path.stem, complete, running, failed, waiting, seconds)
 
 
-def collect(out: Path, folder: Path) -> list[Path]:
-    """Write EXPERIMENT.csv and EXPERIMENT.h5 for each experiment with complete cells."""
+class Collected(NamedTuple):
+    """The tables that were written, and the results that could not be read for them."""
+
+    paths: list[Path]
+    damaged: list[store.Summary]
+
+
+def collect(out: Path, folder: Path) -> Collected:
+    """Write EXPERIMENT.csv and EXPERIMENT.h5 for each experiment with complete cells.
+
+    Damaged ones are left out and named. InputError where there are neither.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    runs = [run for run in store.list_results(out) if _is_cell(run)]
+    damaged = [run for run in runs if run.config is None]
+    complete = [(run.config, run) for run in runs if run.config is not None]
+    if not runs:
+        remedy = "run `reflfap sweep artificial --preset smoke` first"
+        refuse("out", f"complete cells below {out}", "none", remedy)
     paths = []
-    complete = [
-        (run.config, run)
-        for run in store.list_results(out)
-        if run.config is not None and experiment_of(run.config).presets
-    ]
     for experiment in sorted({config.experiment for config, _ in complete}):
         rows = _rows(one for one in complete if one[0].experiment == experiment)
         paths += [folder / f"{experiment}.csv", folder / f"{experiment}.h5"]
         write_text(paths[-2], _csv(rows))
         with write_sealed(paths[-1]) as file:
             file.attrs["experiment"] = experiment
-            for name in rows[0]:
-                values = [row[name] for row in rows]
+            for name in _names(rows):
+                values = [row.get(name, np.nan) for row in rows]
                 texts = all(isinstance(value, str) for value in values)
                 file[name] = np.asarray([one.encode() for one in values] if texts else values)
-    if not paths:
-        remedy = "run `reflfap sweep artificial --preset smoke` first"
-        refuse("out", f"complete cells below {out}", "none", remedy)
-    return paths
+    return Collected(paths, damaged)
+
+
+def _is_cell(run: store.Summary) -> bool:
+    """Whether a run is a row of a table, or would be if its file were not damaged."""
+    if run.config is not None:
+        return bool(experiment_of(run.config).presets)
+    known = run.experiment in MODULES
+    return run.status.startswith("damaged") and known and bool(named(run.experiment).presets)
 
 
 def read_table(path: Path, kind: type[Kind]) -> list[tuple[Kind, dict[str, float]]]:
     """Configs and metrics of the cells in a CSV that `collect` wrote, perhaps on another machine.
 
-    Each row's run id must be that of its config; DamagedFileError for anything else.
+    Each row's run id must be that of its config and come once, each cell have its accuracies, and
+    each number be one that `collect` writes; DamagedFileError naming the line for anything else.
     """
-    names = {field.name for field in fields(kind)}
-    found = []
+    remedy = "collect it again"
+    lines = csv.reader(
+        io.StringIO(read_text(path, LARGEST_LIST, remedy, DamagedFileError), newline=""),
+        strict=True,
+    )
+    found: dict[str, tuple[Kind, dict[str, float]]] = {}
     try:
-        if path.stat().st_size > LARGEST_LIST:
-            raise ValueError("too large")
-        with open(path, encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file, strict=True), 2):
-                config = kind(**{name: _value(name, row[name]) for name in names})
-                if identity(config) != row["run_id"]:
-                    raise ValueError(f"line {number}: not the config of run {row['run_id']}")
-                rest = {k: float(v) for k, v in row.items() if k not in names | {"run_id"}}
-                found.append((config, {k: v for k, v in rest.items() if not math.isnan(v)}))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
+        columns = _columns(next(lines, []), kind)
+        for values in lines:
+            if len(values) != len(columns):
+                raise ValueError(f"{len(values)} values for {len(columns)} columns")
+            cell = _cell(dict(zip(columns, values, strict=True)), kind)
+            run = identity(cell[0])
+            if run in found:
+                raise ValueError(f"run {run} once more")
+            found[run] = cell
+    except (ValueError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        got = f"(line {lines.line_num}: {str(error)[:_LONGEST_REASON]})"
         expected = "a table of `reflfap sweep collect`"
-        refuse(str(path), expected, f"({error})", "collect it again", DamagedFileError)
-    return found
+        refuse(str(path), expected, got, remedy, DamagedFileError)
+    return list(found.values())
+
+
+def _columns(names: list[str], kind: type[Kind]) -> list[str]:
+    """A table's header, which must name run id, config and accuracies, and each column once."""
+    needed = {"run_id", *_option_names(kind), *_accuracies(kind)}
+    if missing := sorted(needed.difference(names)):
+        raise ValueError(f"no column {missing[0]}")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"{count} columns {name}")
+    return names
+
+
+def _option_names(kind: type[Config]) -> set[str]:
+    return {field.name for field in fields(kind)}
+
+
+def _accuracies(kind: type[Config]) -> list[str]:
+    """Of all cells: of the three networks where cells share some, else of the one, on its test
+    images."""
+    if named(kind.experiment).sharing is None:
+        return ["acc_adversarial_test"]
+    return [f"acc_{network}" for network in NETWORKS]
+
+
+def _cell(row: dict[str, str], kind: type[Kind]) -> tuple[Kind, dict[str, float]]:
+    """Config and metrics of a row; ValueError for what is no cell."""
+    options = _option_names(kind)
+    config = kind(**{name: _value(name, row[name]) for name in options})
+    if identity(config) != row["run_id"]:
+        raise ValueError(f"not the config of run {row['run_id']}")
+    rest = {name: _metric(name, row[name]) for name in row if name not in {*options, "run_id"}}
+    metrics = {name: value for name, value in rest.items() if value is not None}
+    if missing := [name for name in _accuracies(kind) if name not in metrics]:
+        raise ValueError(f"no {missing[0]}")
+    return config, metrics
+
+
+def _metric(name: str, text: str) -> float | None:
+    """A number of a table that can be one of its metrics; None for what a cell does not have."""
+    accuracy = name.startswith("acc_") or name == "attack_success"
+    # an empty field; tables of before said nan, which no accuracy can be: every cell has those
+    if not text or (text == "nan" and not accuracy):
+        return None
+    fraction = accuracy or name == "alignment_test"
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (fraction and not 0 <= value <= 1):
+        kind = "a number from 0 to 1" if fraction else "a finite number"
+        raise ValueError(f"{name} {text}, not {kind}")
+    return value
 
 
 def _value(name: str, text: str) -> Any:
@@ -134,7 +211,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def _rows(runs: Iterable[tuple[Config, store.Summary]]) -> list[dict[str, Any]]:
-    """One row a cell, all with the same columns."""
+    """One row a cell, with the metrics that it has."""
     rows = []
     for its, run in runs:
         config = {
@@ -142,14 +219,19 @@ def _rows(runs: Iterable[tuple[Config, store.Summary]]) -> list[dict[str, Any]]:
             for name, value in asdict(its).items()
         }
         rows.append({"run_id": run.run_id, **config, **run.metrics})
-    columns = list(dict.fromkeys(name for row in rows for name in row))
     rows.sort(key=lambda row: [(str(type(row[name])), row[name]) for name in config])
-    return [{name: row.get(name, np.nan) for name in columns} for row in rows]
+    return rows
+
+
+def _names(rows: list[dict[str, Any]]) -> list[str]:
+    """All columns, in the order of their first mention."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
+    """The rows as text; what a cell does not have is left empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, _names(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

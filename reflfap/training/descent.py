@@ -56,7 +56,7 @@ def descent(
     more. The host waits for a device once in EPOCHS_UNREAD epochs, and once more at each cut.
     Raises InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
     """
-    check_problem(net, x, y)
+    check_problem(net, x, y, loss)
     checks.whole_number("epochs", epochs, least=1)
     checks.real_number("rate", rate, 0, math.inf, closed="()")
     checks.real_number("momentum", momentum, 0, 1, closed="[)")
@@ -76,7 +76,7 @@ def descent(
     stopped = "rate" if course.schedule.exhausted else "epochs"
     _, q = run.measured()
     course.read([float(log_mean(loss, q))])
-    course.check(q)
+    course.check(q, x)
     monitor.end()
     time = np.concatenate([[0.0], np.cumsum(course.rates[:-1])]) / (1 - momentum)
     trace = Trace(time, np.asarray(course.losses), np.asarray(course.rates))
@@ -99,7 +99,7 @@ def _block(run: "_Descent", course: "_Course", momentum: float, count: int) -> i
         run.epochs(made, rate, decay, momentum)
         if course.refused is not None:
             run.q = run.measured()[1]
-    course.check(run.q)  # of the first epoch not made, if its loss was refused
+    course.check(run.q, run.x)  # of the first epoch not made, if its loss was refused
     return made
 
 
@@ -126,15 +126,17 @@ class _Course:
                 return made + 1
         return len(logs)
 
-    def check(self, q: Array) -> None:
-        """NonFiniteError if a loss was refused; q (N,) are the margins that made it."""
+    def check(self, q: Array, x: Array) -> None:
+        """NonFiniteError if a loss was refused; q (N,) are the margins of x that made it."""
         if self.refused is None:
             return
         epoch = len(self.losses)
+        # before the first step no rate is to blame
+        other = "lower the learning rate" if epoch > 0 else "scale the initial weights down"
+        remedy = checks.scaling_advice(x, f"{other}, or scale the data down")
         if not math.isfinite(self.refused):
-            checks.finite_or_raise(q, "margin", f"epoch {epoch}")
+            checks.finite_or_raise(q, "margin", f"epoch {epoch}", remedy)
         expected, got = f"a mean that {self.dtype} can hold", f"exp({self.refused:.4g})"
-        remedy = "lower the learning rate, or scale the data down"
         refuse("loss", expected, f"{got} at epoch {epoch}", remedy, NonFiniteError)
 
 
@@ -159,6 +161,7 @@ class _Descent:
             self.S = net.W.copy() if self.on_weights else xp.zeros_like(self.Z0)
             self.V = xp.zeros_like(self.S)
 
+    @np.errstate(over="ignore", invalid="ignore")  # who reads the loss refuses it
     def measured(self) -> tuple[Array, Array]:
         """phi'(Z), (m, N), and margins (N,) of the present state."""
         Z = self.S @ self.B
@@ -192,8 +195,10 @@ class _Descent:
         return {**dict(zip(self.names, (self.S, self.V), strict=True)), "loss": np.asarray(losses)}
 
 
-def check_problem(net: Network, x: Array, y: Array) -> None:
+def check_problem(net: Network, x: Array, y: Array, loss: Loss) -> None:
     """What every trainer asks of its problem: fitting samples and labels, one dtype and library."""
+    if not hasattr(loss, "log_value"):
+        refuse("loss", "EXPONENTIAL or LOGISTIC of reflfap.losses", repr(loss), "give one of them")
     checks.samples_and_labels(x, y, net.W.shape[1])
     namespace(x, net.W)
     if x.dtype != net.W.dtype:

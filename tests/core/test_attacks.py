@@ -248,6 +248,59 @@ def test_a_nan_names_step_and_sample(library):
 
 
 @EACH_NORM
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_is_named(norm, bad, library):
+    """With its sample, although the margins are finite, and with advice that fits an attack."""
+
+    def margin(x, target):
+        g = np.ones_like(x)
+        g[x[:, 0] > 0.01, 1] = bad  # sample 2 after one step
+        return np.minimum(x[:, 0], 9.0), g
+
+    x = np.asarray([[-9.0, 0.0], [-8.0, 0.0], [0.0, 0.0]])
+    when = "attack step 1" if library is np else "the start of the attack or one of its 5 steps"
+    message = f"gradient: expected finite values, got nan for sample 2 at {when}; check the margin"
+    message = message.replace("nan", str(bad)) if library is np else message
+    with np.errstate(invalid="ignore"), pytest.raises(NonFiniteError, match=message):
+        attack(margin, x, np.ones(3), norm, steps=5, chunk=2)
+    attack(margin, x, np.ones(3), norm, steps=1)  # which needs none at its end
+
+
+@pytest.mark.parametrize("gradient", [1.0, np.nan])
+def test_a_margin_is_to_blame_for_its_gradient(gradient):
+    """Where both are NaN, the margin is what went wrong, also where nobody looked in between."""
+
+    def margin(x, target):
+        bad = x > 0.9
+        return np.where(bad, np.nan, x)[:, 0], np.where(bad, gradient, 1.0)
+
+    with pytest.raises(NonFiniteError, match="margin: expected finite values, got nan"):
+        attack(margin, np.asarray([[0.2]]), np.ones(1), LInf(1.0), steps=9)
+
+
+@EACH_NORM
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_subnormal_gradient_is_zero(norm, dtype):
+    """It has lost the digits of its direction; its sample stays, and the others do not notice."""
+    least = np.finfo(dtype).smallest_normal
+    x, weights = np.asarray([[-1, 0], [1, 0]], dtype), np.asarray([1, 0.5], dtype)
+
+    def attacked(size):
+        def margin(x, target):
+            return x @ weights, np.where(x[:, :1] < 0, np.asarray(size, dtype), weights)
+
+        return attack(margin, x, np.ones(2, dtype), norm, steps=4)
+
+    zero, subnormal, normal = attacked(0), attacked(least / 2), attacked(least)
+    for one, other in zip(subnormal, zero, strict=True):
+        assert np.array_equal(one, other)
+    assert subnormal.zero_gradient.tolist() == [True, False]
+    assert np.array_equal(subnormal.x[0], x[0])
+    assert not normal.zero_gradient.any()
+    assert normal.margin[0] > normal.margin_start[0]  # the least that is a direction
+
+
+@EACH_NORM
 def test_a_resumed_attack_equals_an_undisturbed_one(norm):
     problem, monitor = make_problem(n=7), Interrupting(1)
     with pytest.raises(KeyboardInterrupt):
@@ -270,14 +323,19 @@ def test_a_resumed_attack_equals_an_undisturbed_one(norm):
         (L2(1.0), {"low": 0.5, "high": 1.0}, "values outside"),
         (L2(1.0), {"chunk": 0}, "chunk: expected at least 1"),
         (L2(1.0), {"target": np.ones(4)}, r"shape \(5,\)"),
-        (L2(1.0), {"x": np.ones((5, 7), dtype=int)}, "float32 or float64"),
+        (L2(1.0), {"x": np.ones((5, 7), dtype=int)}, r"x\.astype.*images, x / 255 \* 2 - 1"),
+        (L2(1.0), {"x": np.ones((5, 7), dtype="uint8")}, r"x\.astype.*images, x / 255 \* 2 - 1"),
+        (L2(1.0), {"x": np.ones((5, 7), dtype=bool)}, r"astype\(numpy\.float32\)$"),
+        ("l2", {}, "norm: expected L2, LInf, LInfSign or L0, got 'l2'"),
+        (L2(1.0), {"margin": "f"}, "margin: expected a margin function or a model, got str"),
         (L2(1.0), {"x": np.full((5, 7), np.nan)}, "finite numbers"),
     ],
 )
 def test_bad_input_is_refused(problem, norm, options, message):
     given_ = {"x": problem.x, "target": problem.y, "norm": norm, "steps": 3} | options
+    margin = given_.pop("margin", partial(onehidden.margin_gradient, problem.net))
     with pytest.raises(InputError, match=message):
-        attack(partial(onehidden.margin_gradient, problem.net), **given_)
+        attack(margin, **given_)
 
 
 @pytest.mark.numpy_only

@@ -79,7 +79,9 @@ def test_the_command(tmp_path, capsys):
     ("options", "message"),
     [
         ({"hidden": 3}, "hidden: expected an even number"),
+        ({"hidden": 10**9}, "hidden: expected at most 10000, got 1000000000; give a smaller"),
         ({"starts": 0}, "starts: expected at least 1"),
+        ({"starts": 10**9}, "starts: expected at most 1000, got 1000000000; give a smaller number"),
         ({"time": 0.0}, "time: expected a finite number"),
         ({"time": 1e200}, "time: expected a finite number"),
     ],
@@ -87,3 +89,7 @@ def test_the_command(tmp_path, capsys):
 def test_bad_configs_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         CertificatesConfig(**options)
+
+
+def test_the_bounds_themselves_are_allowed():
+    CertificatesConfig(starts=certificates.MOST_STARTS, hidden=certificates.MOST_HIDDEN)

@@ -40,6 +40,23 @@ def test_same_attack_as_by_evaluation(norm, seed, dim, n, bounded):
     assert np.array_equal(got.zero_gradient, expected.zero_gradient)
 
 
+@EACH_NORM
+@pytest.mark.parametrize("exponent", [-120, -80, -40, 40, 80, 120])
+def test_weights_of_any_size(norm, exponent):
+    """(N1) scales with its weights, so the attack does not change, also where W W^T leaves float32.
+
+    Below 2^-126 the gradients have no digits left, and both attacks leave every sample alone.
+    """
+    net, x, y = make_problem(dim=30, n=9, hidden=8, data="uniform", dtype="float32")
+    expected = attack_network(net, x, y, norm, steps=STEPS, low=-1.0, high=1.0)
+    scaled = net._replace(W=np.ldexp(net.W, exponent))
+    got = attack_network(scaled, x, y, norm, steps=STEPS, low=-1.0, high=1.0)
+    assert np.ldexp(got.margin, -exponent) == pytest.approx(expected.margin, rel=1e-5, abs=1e-5)
+    assert np.array_equal(got.zero_gradient, expected.zero_gradient)
+    scaled = net._replace(W=np.ldexp(net.W, -130))
+    assert attack_network(scaled, x, y, norm, steps=STEPS).zero_gradient.all()
+
+
 @given(seed=st.integers(0, 10**6), dtype=st.sampled_from(["float32", "float64"]))
 def test_the_point_is_that_of_its_samples(seed, dtype):
     """Along any path, with turns, stretches and single entries changed, q and g stay those at x."""
@@ -93,5 +110,9 @@ def test_bad_input_is_refused():
         attack_network(net, x, y, attacks.L2(-1.0), steps=3)
     with pytest.raises(InputError, match="values outside"):
         attack_network(net, x, y, attacks.L2(1.0), steps=3, low=0.0, high=math.inf)
+    with pytest.raises(InputError, match=r"y: expected labels \+1 and -1"):
+        attack_network(net, x, 3 * y, attacks.L2(1.0), steps=3)
+    with pytest.raises(InputError, match="x: expected 7 columns as the network has inputs, got 6"):
+        attack_network(net, x[:, :6], y, attacks.L2(1.0), steps=3)
     with pytest.raises(InputError, match="workers: expected at least 1"):
         attacks.attack(linear_updates(net), x, y, attacks.L2(1.0), steps=3, workers=0)

@@ -33,6 +33,16 @@ def make_problem(
     return Problem(onehidden.network(W, slope), x, y)
 
 
+def unscaled_problem(dtype: str = "float32") -> Problem:
+    """Positive features from 1e-3 to 4e3, as those of scikit-learn's raw breast cancer data."""
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(60) < 0.4, -1.0, 1.0)
+    x = np.exp(0.4 * rng.standard_normal((60, 30)) + 0.1 * y[:, None])
+    x *= np.geomspace(1e-3, 4e3, 30) / x.max(axis=0)
+    W = rng.uniform(-1, 1, (10, 30)) / np.sqrt(30)
+    return Problem(onehidden.network(W.astype(dtype), 0.01), x.astype(dtype), y.astype(dtype))
+
+
 class Interrupting(Monitor):
     """Keeps a state the n-th time it is asked whether one is due, and stops there; restores it."""
 

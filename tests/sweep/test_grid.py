@@ -115,7 +115,9 @@ def test_a_grid_from_a_file(tmp_path):
         ("\x00", "expected a TOML file"),
         ("[[cells]]\nseed = 1979-05-27", "expected seeds given once"),
         ("[[cells]]\ndim = 1979-05-27", "no such cell"),
-        ("[[cells]]\nn = [" + "1," * 400 + "]\ndim = [" + "2," * 400 + "]", None),
+        ("[[cells]]\nepsilon = 1" + "0" * 400, "epsilon: expected a number"),
+        ("[[cells]]\ndim = 1" + "0" * 5_000, "expected a TOML file"),
+        ("[[cells]]\nn = [" + "1," * 300 + "]\ndim = [" + "2," * 300 + "]", None),
     ],
 )
 def test_bad_grids_are_refused(tmp_path, text, message):
@@ -129,13 +131,13 @@ def test_bad_grids_are_refused(tmp_path, text, message):
 
 
 def test_files_that_are_no_grids(tmp_path):
-    with pytest.raises(InputError, match="a grid that can be read"):
+    with pytest.raises(InputError, match=r"none\.toml: cannot be read .*; give another --grid"):
         grid.from_file(ArtificialConfig, tmp_path / "none.toml")
     (tmp_path / "large.toml").write_text("# " + "x" * grid.LARGEST_FILE)
     with pytest.raises(InputError, match="at most"):
         grid.from_file(ArtificialConfig, tmp_path / "large.toml")
     (tmp_path / "latin.toml").write_bytes(b"# \xff")
-    with pytest.raises(InputError, match="a TOML file"):
+    with pytest.raises(InputError, match="expected a text"):
         grid.from_file(ArtificialConfig, tmp_path / "latin.toml")
     with pytest.raises(InputError, match="preset: expected one of paper-all"):
         grid.from_preset(ArtificialConfig, "paper")
@@ -143,5 +145,21 @@ def test_files_that_are_no_grids(tmp_path):
 
 def test_a_grid_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(grid, "MOST_CELLS", 10)
-    with pytest.raises(InputError, match="at most 10 cells"):
-        grid.expand(ArtificialConfig, [{"dim": list(range(1, 1000))}], [0])
+    for tables, seeds, count in [
+        ([{"dim": list(range(1, 1001))}], [0], 1000),
+        ([{"dim": [9] * 11}], [0], 11),
+        ([{"dim": [9]}], [0] * 11, 11),
+        ([{"dim": [9] * 2}, {"dim": [9] * 2, "n": [1] * 2}], [0, 0], 12),
+    ]:
+        with pytest.raises(InputError, match=f"at most 10 combinations, got {count}"):
+            grid.expand(ArtificialConfig, tables, seeds)
+    assert len(grid.expand(ArtificialConfig, [{"dim": [9] * 4}, {"n": [1]}], [0, 1])) == 4
+
+
+def test_equal_cells_without_end_are_refused_before_they_are_walked(tmp_path):
+    """A billion mentions of one cell in a few kilobytes; looking for equal ones would take days."""
+    path = tmp_path / "grid.toml"
+    lists = "\n".join(f"{name} = [{'1,' * 1000}]" for name in ("dim", "n", "n_adv"))
+    path.write_text(f"[[cells]]\n{lists}\n")
+    with pytest.raises(InputError, match="at most 100000 combinations, got 1000000000; split it"):
+        grid.from_file(ArtificialConfig, path)

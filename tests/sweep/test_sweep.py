@@ -33,7 +33,7 @@ def sweep(out, cells, executor=None, **options):
 
 def rows(out):
     """The table's rows by run id, without what computed them."""
-    (path, _) = table.collect(out, out)
+    (path, _), _ = table.collect(out, out)
     _, *lines = path.read_text().splitlines()
     return {line.partition(",")[0]: line for line in lines}
 

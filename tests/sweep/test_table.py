@@ -3,18 +3,20 @@
 import contextlib
 import csv
 import json
-from dataclasses import asdict
 
 import h5py
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from result_files import ATTRIBUTES
 from sweeping import cell, failing_cell, small_grid
 
 from reflfap.cli import main as cli
 from reflfap.errors import DamagedFileError, InputError
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.experiments.experiment import identity
+from reflfap.experiments.certificates import CertificatesConfig
+from reflfap.experiments.experiment import canonical_json, identity
 from reflfap.experiments.images import ImagesConfig
 from reflfap.files import lock
 from reflfap.runs import store
@@ -24,7 +26,7 @@ from reflfap.sweep.executors import InProcess
 
 
 def sweep(out, cells):
-    return engine.run_tasks(engine.remaining(cells, out), Place(out), InProcess())
+    return engine.run_tasks(engine.remaining(cells, Place(out)), Place(out), InProcess())
 
 
 def test_lists_of_cells(tmp_path):
@@ -75,40 +77,12 @@ def test_a_table_is_read_back(tmp_path):
     """What `collect` wrote gives the configs and metrics that the results hold."""
     cells = small_grid()[:3]
     sweep(tmp_path, cells)
-    path, _ = table.collect(tmp_path, tmp_path)
+    (path, _), damaged = table.collect(tmp_path, tmp_path)
+    assert not damaged
     found = dict(table.read_table(path, ArtificialConfig))
     assert set(found) == set(cells)
     for run in store.list_results(tmp_path):
         assert found[run.config] == run.metrics
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (",10,uniform", ",11,uniform"),
-        (",10,uniform", ",x,uniform"),
-        ("uniform", "cauchy"),
-        ("0.5", "half"),
-        (",0.5", ""),
-        (",dim", ",size"),
-        ("run_id,", ""),
-        ("l2", "\x00"),
-        ("l2", "[" * 10_000),
-    ],
-)
-def test_damaged_tables_are_refused(tmp_path, old, new):
-    """A config that is not the run's, what is no number, columns that are missing."""
-    path = tmp_path / "artificial.csv"
-    config = ArtificialConfig(dim=10)
-    values = [identity(config), *asdict(config).values(), 0.5]
-    names = ["run_id", *asdict(config), "acc_standard"]
-    good = f"{','.join(names)}\n{','.join(map(str, values))}\n"
-    path.write_text(good)
-    assert table.read_table(path, ArtificialConfig) == [(config, {"acc_standard": 0.5})]
-    assert old in good
-    path.write_text(good.replace(old, new, 1))
-    with pytest.raises(DamagedFileError, match="a table of"):
-        table.read_table(path, ArtificialConfig)
 
 
 def test_the_table_holds_configs_and_metrics(tmp_path):
@@ -120,7 +94,7 @@ def test_the_table_holds_configs_and_metrics(tmp_path):
         sweep(other, [config])
     texts = []
     for out in (one, other):
-        csv_path, h5_path = table.collect(out, out)
+        csv_path, h5_path = table.collect(out, out).paths
         texts.append([line.split(",")[:15] for line in csv_path.read_text().splitlines()])
     assert texts[0] == texts[1]
     with open(csv_path, newline="") as file:
@@ -136,6 +110,57 @@ def test_the_table_holds_configs_and_metrics(tmp_path):
                 for name, value in result.metrics.items():
                     assert float(row[name]) == file[name][index] == value
             assert file["run_id"][index].decode() == row["run_id"]
+
+
+def store_cell(out, config, **metrics):
+    """A result of these metrics, without its arrays."""
+    text = canonical_json(config)
+    folder = store.folder_for(out, config.experiment, text)
+    found = dict.fromkeys(("acc_standard", "acc_noise", "acc_adversarial"), 0.5)
+    return store.write(folder, text, ATTRIBUTES, found | metrics, {})
+
+
+def test_what_some_cells_do_not_have_is_left_empty(tmp_path):
+    """Not nan, which a computation may have come to."""
+    store_cell(tmp_path, cell(), flip_threshold=0.25)
+    store_cell(tmp_path, cell(seed=1), alignment_test=0.125)
+    (csv_path, h5_path), _ = table.collect(tmp_path, tmp_path)
+    with open(csv_path, newline="") as file:
+        one, other = csv.DictReader(file)
+    assert (one["flip_threshold"], one["alignment_test"]) == ("0.25", "")
+    assert (other["flip_threshold"], other["alignment_test"]) == ("", "0.125")
+    found = dict(table.read_table(csv_path, ArtificialConfig))
+    for run in store.list_results(tmp_path):
+        assert found[run.config] == run.metrics
+    with h5py.File(h5_path) as file:
+        assert file["flip_threshold"][...] == pytest.approx([0.25, np.nan], nan_ok=True)
+
+
+def test_damaged_results_are_left_out_and_named(tmp_path, capsys):
+    """The table of the others is written, the command fails, and says which file it is."""
+    good = store_cell(tmp_path, cell())
+    truncated, text = (store_cell(tmp_path, cell(seed=seed)) for seed in (1, 2))
+    foreign = store_cell(tmp_path, CertificatesConfig())  # no row of any table
+    truncated.write_bytes(truncated.read_bytes()[:-1])
+    for path in (text, foreign):
+        path.write_text("no result")
+    command = ["sweep", "collect", "--out", str(tmp_path), "--to", str(tmp_path / "tables")]
+    assert cli.main(command) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert all(f"{path}: damaged: " in shown.err for path in (truncated, text))
+    assert str(good) not in shown.err
+    assert str(foreign) not in shown.err
+    assert "2 damaged results are in no table; remove them" in shown.err
+    cells = table.read_table(tmp_path / "tables" / "artificial.csv", ArtificialConfig)
+    assert [config for config, _ in cells] == [cell()]
+    good.unlink()  # nothing but damaged ones is no empty folder
+    assert cli.main(command) == 1
+    assert f"{truncated}: damaged: " in capsys.readouterr().err
+    truncated.unlink(), text.unlink()
+    assert cli.main(command) == 2
+    store_cell(tmp_path, cell())
+    assert cli.main(command) == 0
 
 
 def test_nothing_to_collect(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import Interrupting, make_problem
+from problems import Interrupting, make_problem, unscaled_problem
 
 from reflfap import losses, onehidden
 from reflfap.errors import InputError, NonFiniteError
@@ -148,8 +148,22 @@ def test_a_block_names_the_epoch_that_diverged(form, monkeypatch):
 @FORMS
 def test_divergence_is_reported(form):
     net, x, y = make_problem(dtype="float32")
-    with pytest.raises(NonFiniteError, match=r"at epoch \d+; lower the learning rate"):
-        descent(net, 1000 * x, y, losses.EXPONENTIAL, epochs=50, rate=10.0, form=form)
+    with pytest.raises(NonFiniteError, match=r"at epoch [1-9]; lower the learning rate, or"):
+        descent(net, 3 * x, y, losses.EXPONENTIAL, epochs=50, rate=10.0, form=form)
+
+
+@FORMS
+@pytest.mark.parametrize(("dtype", "epoch"), [("float32", 0), ("float64", 1)])
+def test_unscaled_features_are_what_is_to_blame(form, dtype, epoch):
+    """And a rate only where a step was made with it."""
+    advice = "features span 0.001 to 4e\\+03: standardise them, or"
+    other = "lower the learning rate" if epoch else "scale the initial weights down"
+    with pytest.raises(NonFiniteError, match=f"at epoch {epoch}; {advice} {other}"):
+        descent(*unscaled_problem(dtype), losses.EXPONENTIAL, epochs=50, form=form)
+    net, x, y = make_problem()
+    net, message = net._replace(W=1e308 * net.W), r"for sample \d at epoch 0; scale the initial"
+    with np.errstate(over="ignore"), pytest.raises(NonFiniteError, match=message):
+        descent(net, 10 * x, y, losses.EXPONENTIAL, epochs=50, form=form)
 
 
 @FORMS
@@ -196,11 +210,12 @@ def test_against_torch_optimiser(form):
         ({"rate": float("nan")}, "rate"),
         ({"momentum": 1.0}, "momentum"),
         ({"form": "dual"}, "one of auto, coefficients, weights"),
+        ({"loss": "logistic"}, "loss: expected EXPONENTIAL or LOGISTIC of .*, got 'logistic'"),
     ],
 )
 def test_bad_settings_are_refused(problem, change, message):
     with pytest.raises(InputError, match=message):
-        descent(*problem, losses.EXPONENTIAL, **change)
+        descent(*problem, **({"loss": losses.EXPONENTIAL} | change))
 
 
 def test_mixed_precision_is_refused(problem):

@@ -1,12 +1,13 @@
 """Gradient flow (N5): its order, its tolerance, independent integrators, limits, symmetries."""
 
+import re
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import Interrupting, make_problem
+from problems import Interrupting, make_problem, unscaled_problem
 from scipy.integrate import solve_ivp
 
 from reflfap import losses, onehidden, paper
@@ -61,6 +62,23 @@ def test_implicit_step_solves_its_equation(loss, seed, log_c):
     step = implicit_step(loss, M, y, q, c, 1e-9)
     assert step.q == pytest.approx(q + c * y * (M @ (y * losses.rate(loss, step.q))), abs=1e-8)
     assert np.array_equal(step.r, losses.rate(loss, step.q))
+
+
+def test_a_step_lost_in_rounding_is_given_up():
+    """Large terms of H v cancel, and float32 leaves more than the tolerance of them: from there on
+    searches find no fall, and Newton's iterations would go on by chance, to the last of 60."""
+    iterations = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x, y = 1e-3 * rng.standard_normal((5, 1)), rng.choice([-1.0, 1.0], 5)
+        M, q = x @ x.T / 2, rng.uniform(-0.2, 0.2, 5)
+        implicit_step(losses.LOGISTIC, M, y, q, 1e14, 0.003)  # float64 has the digits
+        with pytest.raises(
+            ConvergenceError, match=r"a residual of 0.003, got .* use float64"
+        ) as caught:
+            implicit_step(losses.LOGISTIC, M.astype("float32"), y, q, 1e14, 0.003)
+        iterations.append(int(re.findall(r"in (\d+) Newton", str(caught.value))[0]))
+    assert np.median(iterations) < 15
 
 
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 9))
@@ -366,8 +384,92 @@ def test_a_step_that_cannot_be_solved_is_cut(monkeypatch):
 def test_an_overflowing_start_is_reported():
     net, x, y = make_problem(14)
     bad = net._replace(W=np.full_like(net.W, 1e308))
-    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="at t = 0"):
+    message = r"margin.*for sample \d at t = 0; scale the samples or the initial weights down"
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=message):
         flow(bad, 10 * x, y, EXP, time=1.0)
+
+
+def test_a_start_whose_rates_overflow_is_reported():
+    """A margin of -91 has a rate of 1e39: no step from there is short enough for float32."""
+    net = onehidden.network(np.float32([[130, 0], [1, 0]]), 0.5)
+    x, y = np.float32([[0.1, 1], [1, 0], [0.2, 0]]), np.float32([1, -1, 1])
+    message = "rates float32 can hold, got -91.22 for sample 1 at t = 0; scale the samples or"
+    with pytest.raises(NonFiniteError, match=message):
+        flow(net, x, y, EXP, time=1.0)
+    wide = onehidden.network(net.W.astype(float), 0.5), x.astype(float), y.astype(float)
+    assert flow(*wide, EXP, time=1.0).q[1] > -5  # float64 can
+    message = r"rates float32 can hold, got -.*e\+19 for sample 0 at t = 0; features span 3 to 1e"
+    far = np.float32([[1e20, 0], [0, 3]])  # the rate is one, and K overflows
+    with np.errstate(over="ignore"), pytest.raises(NonFiniteError, match=message):
+        flow(net._replace(W=net.W / net.W[0, 0]), far, np.float32([-1, 1]), losses.LOGISTIC, time=1)
+
+
+class Listening(Interrupting):
+    """Hears what is said, and how far it is."""
+
+    def __init__(self, asked: int = 0) -> None:
+        super().__init__(asked)
+        self.heard: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.heard.append(line)
+
+
+@pytest.mark.numpy_only
+def test_a_flow_that_takes_too_many_steps_is_given_up():
+    """Unscaled features: in steps that grow slower than t. Said early, with what would help."""
+    monitor, (net, x, y) = Listening(), unscaled_problem()
+    advice = "features span 0.001 to 4e+03: standardise them, or "
+    with pytest.raises(ConvergenceError) as caught:
+        flow(net, x, y, losses.LOGISTIC, time=1e4, monitor=monitor)
+    assert "flow: expected the end in 1000 steps, got t = " in str(caught.value)
+    (line,) = monitor.heard
+    assert line.startswith("flow: 100 steps, and the end is far, t = ")
+    assert all(advice + "ask for less time" in one for one in (str(caught.value), line))
+    with pytest.raises(NonFiniteError, match=re.escape(advice)):
+        flow(net, x, y, EXP, time=1e4)
+    standard = (x - x.mean(axis=0)) / x.std(axis=0)
+    done = flow(net, standard, y, losses.LOGISTIC, time=1e4, monitor=monitor)
+    assert len(done.trace.time) < 40  # the advice is good
+    assert monitor.heard == [line]
+
+
+def test_restored_steps_count(monkeypatch):
+    """A course that is interrupted again and again ends after as many steps as another."""
+    problem, monitor = make_problem(12, dim=20, n=8), Listening(4)
+    with pytest.raises(KeyboardInterrupt):
+        flow(*problem, EXP, time=50.0, monitor=monitor)
+    monkeypatch.setattr("reflfap.training.flow.MOST_STEPS", 4)
+    with pytest.raises(ConvergenceError, match=r"in 4 steps, got t = .*; ask for less time"):
+        flow(*problem, EXP, time=50.0, monitor=monitor)
+    monkeypatch.setattr("reflfap.training.flow.MOST_STEPS", 3)
+    with pytest.raises(ConvergenceError, match="in 3 steps"):
+        flow(*problem, EXP, time=50.0, monitor=monitor)
+
+
+@pytest.mark.numpy_only
+def test_a_finer_tolerance_may_take_more_steps(monkeypatch):
+    """Ten times as many for a hundredth of it."""
+    problem = aligned_problem()
+    steps = [len(flow(*problem, EXP, time=1e9, tolerance=t).trace.time) - 1 for t in (0.3, 0.003)]
+    assert steps[1] > 2 * steps[0]
+    monkeypatch.setattr("reflfap.training.flow.MOST_STEPS", steps[1] // 9)
+    flow(*problem, EXP, time=1e9, tolerance=0.003)
+    with pytest.raises(ConvergenceError, match=f"the end in {steps[1] // 9} steps"):
+        flow(*problem, EXP, time=1e9)
+    monkeypatch.setattr("reflfap.training.flow.MOST_STEPS", steps[1] // 11)
+    with pytest.raises(ConvergenceError, match=f"the end in {10 * (steps[1] // 11)} steps"):
+        flow(*problem, EXP, time=1e9, tolerance=0.003)
+
+
+def test_a_step_too_short_for_its_time_is_reported():
+    """t + h = t: such a course would stand still for ever."""
+    problem, monitor = make_problem(12, dim=20, n=8), Interrupting(3)
+    with pytest.raises(KeyboardInterrupt):
+        flow(*problem, EXP, time=50.0, monitor=monitor)
+    monitor.state["h"] = np.asarray(1e-30)
+    with pytest.raises(ConvergenceError, match="got no time at all at t = "):
+        flow(*problem, EXP, time=50.0, monitor=monitor)
 
 
 @pytest.mark.parametrize(
@@ -376,6 +478,8 @@ def test_an_overflowing_start_is_reported():
         ({"time": 0.0}, "time: expected a finite number"),
         ({"time": -1.0}, "time"),
         ({"time": float("inf")}, "time"),
+        ({"time": "soon"}, "time: expected a number, got 'soon'"),
+        ({"loss": "logistic"}, "loss: expected EXPONENTIAL or LOGISTIC of .*, got 'logistic'"),
         ({"tolerance": 0.0}, "tolerance"),
         ({"tolerance": 2.0}, "tolerance"),
         ({"tolerance": 1e-15}, "tolerance"),
@@ -383,7 +487,12 @@ def test_an_overflowing_start_is_reported():
 )
 def test_bad_settings_are_refused(problem, change, message):
     with pytest.raises(InputError, match=message):
-        flow(*problem, EXP, **({"time": 1.0} | change))
+        flow(*problem, **({"loss": EXP, "time": 1.0} | change))
+
+
+@pytest.mark.parametrize("time", ["2", 2, np.float32(2)], ids=str)
+def test_a_time_is_any_number(problem, time):
+    assert flow(*problem, EXP, time=time).trace.time[-1] == 2.0
 
 
 def test_zero_samples_are_refused(problem):
