@@ -9,22 +9,30 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from reflfap.backend import Array, Namespace, namespace
+from reflfap.backend import Array, Namespace, floats, namespace
 from reflfap.errors import NonFiniteError, refuse
 
 T = TypeVar("T")
+
+MOST_UNEVEN = 100.0
+"""How far features may differ in size, or exceed one, before that is taken for what is wrong."""
+
+LEAST_SLOPE = 1e-40
+"""Of those whose inverse powers in bounds a float can hold."""
 
 MOST_ROWS = 10**7
 """Of an array in a result file whose length its reader does not know before."""
 
 
-def whole_number(name: str, value: Any, least: int) -> int:
-    """`value` as an int, at least `least`; floats and booleans are refused."""
+def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """`value` as an int from `least` to `most`; floats and booleans are refused."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         refuse(name, "a whole number", repr(value), "give an integer")
     number = int(value)
     if number < least:
         refuse(name, f"at least {least}", number, "give a larger number")
+    if most is not None and number > most:
+        refuse(name, f"at most {most}", number, "give a smaller number")
     return number
 
 
@@ -32,7 +40,7 @@ def real_number(name: str, value: Any, low: float, high: float, closed: str = "[
     """`value` as a finite float in the interval; `closed` is its pair of brackets, e.g. "(]"."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # a whole number may be too large for a float
         refuse(name, "a number", repr(value), "give a real number")
     above = low <= number if closed[0] == "[" else low < number
     below = number <= high if closed[1] == "]" else number < high
@@ -78,6 +86,28 @@ def leaky_slope(slope: Any) -> float:
     return real_number("slope", slope, 0.0, 1.0, closed="()")
 
 
+def slope_with_powers(slope: Any) -> float:
+    """The leaky slope where its inverse powers are wanted, which have no limit at zero."""
+    return real_number("slope", slope, LEAST_SLOPE, 1.0, closed="[)")
+
+
+def squares_held(name: str, peaks: Array) -> None:
+    """Refuse an array whose squares its dtype cannot hold, as sums of many and with all digits.
+
+    `peaks` are its largest magnitudes, of its rows or of the whole; none may be zero.
+    """
+    xp = namespace(peaks)
+    most = 1e14 if peaks.dtype == xp.float32 else 1e70
+    low, high = map(abs, floats(xp.min(peaks), xp.max(peaks)))  # no -0
+    if 1 / most <= low and high <= most:  # neither holds for NaN
+        return
+    span = f"from {1 / most:g} to {most:g}"
+    expected = f"largest magnitudes {span}, whose squares {peaks.dtype} can hold"
+    got = f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}"
+    remedy = "scale it to about one" if low != 0 else "zero has no direction: remove it"
+    refuse(name, expected, got, remedy)
+
+
 def matrix(name: str, x: Array) -> Namespace:
     """The namespace of `x`, a finite floating-point array of two non-empty dimensions."""
     xp = floating(name, x, ndim=2)
@@ -90,7 +120,10 @@ def floating(name: str, x: Array, ndim: int) -> Namespace:
     """The namespace of `x`, a non-empty float32 or float64 array with `ndim` dimensions."""
     xp = namespace(x)
     if x.dtype not in (xp.float32, xp.float64):
-        refuse(name, "float32 or float64", x.dtype, "convert it with x.astype(numpy.float32)")
+        remedy = "convert it with x.astype(numpy.float32)"
+        if "int" in str(x.dtype):  # 0 to 255 makes margins whose rates nothing can hold
+            remedy += ", and scale it to about 1: images, x / 255 * 2 - 1"
+        refuse(name, "float32 or float64", x.dtype, remedy)
     if x.ndim != ndim:
         refuse(name, f"{ndim} dimension(s)", f"shape {tuple(x.shape)}", "reshape it")
     if 0 in x.shape:
@@ -120,7 +153,20 @@ def samples_and_labels(x: Array, y: Array, dim: int | None = None) -> Namespace:
     return xp
 
 
-def finite_or_raise(values: Array, what: str, when: str, index: Array | None = None) -> None:
+def scaling_advice(x: Array, otherwise: str) -> str:
+    """What to do about finite samples x (N, d) whose features are far from one or from each other
+    in size, for an error's remedy; `otherwise` where they are not."""
+    xp = namespace(x)
+    peaks = xp.maximum(xp.max(x, axis=0), -xp.min(x, axis=0))
+    least, most = floats(xp.min(xp.where(peaks > 0, peaks, xp.inf)), xp.max(peaks))
+    if max(most, most / least) <= MOST_UNEVEN:  # 0 / inf where all are zero
+        return otherwise
+    return f"features span {least:.2g} to {most:.2g}: standardise them, or {otherwise}"
+
+
+def finite_or_raise(
+    values: Array, what: str, when: str, remedy: str, index: Array | None = None
+) -> None:
     """Raise NonFiniteError naming `what`, `when` and the first bad sample of `values` (N,).
 
     `index` (N,) gives the samples' own numbers where they are not 0 to N-1.
@@ -131,5 +177,12 @@ def finite_or_raise(values: Array, what: str, when: str, index: Array | None = N
     first = int(xp.argmin(xp.astype(xp.isfinite(values), xp.int64)))
     sample = first if index is None else int(index[first])
     got = f"{float(values[first])} for sample {sample} at {when}"
-    remedy = "lower the learning rate, or check the data and the initial weights"
     refuse(what, "finite values", got, remedy, NonFiniteError)
+
+
+def finite_result(name: str, values: Array, remedy: str) -> None:
+    """Raise NonFiniteError if `values`, of any shape, computed as `name`, are not all finite."""
+    xp = namespace(values)
+    if not bool(xp.all(xp.isfinite(values))):
+        expected = f"what {values.dtype} can hold"
+        refuse(name, expected, "infinity or NaN", remedy, NonFiniteError)

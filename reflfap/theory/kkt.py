@@ -18,6 +18,7 @@ import numpy as np
 from reflfap import checks
 from reflfap.backend import Array, HostArray, asarray, cholesky_solver, namespace, slices, to_host
 from reflfap.errors import NoKKTPointError, refuse
+from reflfap.norms import row_peaks
 from reflfap.onehidden import Network, activation_slope, network, output_weights
 from reflfap.training.implicit import interaction
 
@@ -49,6 +50,7 @@ def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
     """
     xp = checks.samples_and_labels(x, y)
     m, slope = checks.hidden_units(hidden), checks.leaky_slope(slope)
+    checks.squares_held("x", xp.max(row_peaks(x)))
     lam = to_host(non_negative_solution(_margins_of_multipliers(x, y, slope)))
     a, y_host = output_weights(m)[[0, -1]], to_host(y).astype(np.float64)
     pattern = np.where(a[:, None] * y_host > 0, 1.0, slope)  # phi' of (T2) for both rows
@@ -117,6 +119,7 @@ def non_negative_solution(M: Array) -> Array:
         wrong = xp.where(active, lam < 0, M @ lam < 1 - 1e-9)
         count = int(xp.count_nonzero(wrong))
         if count == 0:
+            checks.finite_result("lam", lam, "scale the samples up")
             return lam
         if count < fewest:
             fewest, patience = count, 3
@@ -141,8 +144,13 @@ def _solve_ones(M: Array) -> Array:
 
 
 def multiplier_bounds(x: Array, slope: float) -> tuple[float, float]:
-    """(T3): 1/(2 R_max^2) < lam_n < 3/(2 gamma^2 R_min^2), for samples x (N, d) under (T1)."""
-    xp, slope = checks.matrix("x", x), checks.leaky_slope(slope)
+    """(T3): 1/(2 R_max^2) < lam_n < 3/(2 gamma^2 R_min^2), for samples x (N, d) under (T1).
+
+    Raises InputError where no float holds them: for a sample that is zero, tiny or huge, or a slope
+    below 10^-40.
+    """
+    xp, slope = checks.matrix("x", x), checks.slope_with_powers(slope)
+    checks.squares_held("x", row_peaks(x))
     squares = xp.sum(x * x, axis=1)
     return 0.5 / float(xp.max(squares)), 1.5 / (slope**2 * float(xp.min(squares)))
 
@@ -162,9 +170,12 @@ def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
     y_n a_j phi'(Z_jn) x_n is H_nk, and that of one with W is q_n. Solved in float64 by Cholesky
     with a small ridge, and refined: samples that depend on each other up to rounding share their
     multipliers.
-    Memory: three (N, N) in float64.
+    Memory: three (N, N) in float64. Raises InputError for bad input, such as weights that are all
+    zero, or squares that leave the dtype.
     """
     xp = checks.samples_and_labels(x, y, net.W.shape[1])
+    checks.squares_held("x", xp.max(row_peaks(x)))
+    checks.squares_held("W", xp.max(row_peaks(net.W)))
     Z = net.W @ x.T
     slopes = activation_slope(Z, net.slope)
     signs = xp.astype(y, xp.float64)
@@ -173,6 +184,9 @@ def recover_multipliers(net: Network, x: Array, y: Array) -> Recovered:
     H *= signs
     H *= signs[:, None]
     largest = float(xp.max(H))  # stands on the diagonal, as in every semi-definite matrix
+    if largest < float(xp.finfo(x.dtype).smallest_normal):  # H is zero, or has lost its digits
+        expected, remedy = "units that are on at some sample", "use a larger slope, or float64"
+        refuse("network", expected, f"a largest H_nk of {largest:.3g}", remedy)
     ridged = math.sqrt(float(xp.finfo(x.dtype).eps)) * largest * xp.eye(x.shape[0])
     ridged += H
     solve = cholesky_solver(ridged)
@@ -191,7 +205,10 @@ def effective_multipliers(net: Network, C: Array, y: Array) -> Array:
     At an aligned KKT point with W0 = 0, C_jn = lam_n y_n a_j phi'_jn, and sum_j a_j^2 phi'_jn =
     (1 + gamma)/2, so these are its multipliers. Anywhere else, the difference of the mean weights
     of both halves of the units is (1 + gamma)/sqrt(m) sum_n lam_n y_n x_n, plus that of W0: the
-    relation of (T5) to (T4). In the dtype of C.
+    relation of (T5) to (T4). In the dtype of C; raises NonFiniteError where they exceed it.
     """
     namespace(C, y)
-    return 2 / (1 + net.slope) * y * (net.a @ C)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        lam = 2 / (1 + net.slope) * y * (net.a @ C)
+    checks.finite_result("lam", lam, "scale C down")
+    return lam

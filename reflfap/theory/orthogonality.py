@@ -13,9 +13,10 @@ from scipy.special import ndtri
 
 from reflfap import checks
 from reflfap.backend import Array
-from reflfap.errors import refuse
+from reflfap.norms import row_peaks
 
 CHUNK_ROWS = 1_000
+MOST_COUNTED = 10**30  # samples or dimensions; beyond, what is computed of them may leave a float
 
 
 class Orthogonality(NamedTuple):
@@ -40,15 +41,15 @@ def orthogonality(x: Array, slope: float) -> Orthogonality:
     """(T1): gamma^3 R_min^4 / (3 N R_max^2) against p_max, for samples x (N, d).
 
     Inner products in the dtype of x, 2 N^2 d operations in blocks of 1,000 rows. Raises InputError
-    for a sample that is zero: it has no direction, and no margin can ever be positive there.
+    for a sample that is zero: it has no direction, and no margin can ever be positive there; and
+    for samples whose squared norms leave the dtype.
     """
     xp = checks.matrix("x", x)
     slope = checks.leaky_slope(slope)
     n = x.shape[0]
+    checks.squares_held("x", row_peaks(x))
     squares = xp.sum(x * x, axis=1)
     r_min, r_max = (math.sqrt(float(pick(squares))) for pick in (xp.min, xp.max))
-    if r_min == 0:
-        refuse("x", "samples other than zero", "a sample that is zero", "remove it")
     p_max = 0.0
     for first in range(0, n, CHUNK_ROWS):
         products = xp.abs(x[first : first + CHUNK_ROWS] @ x.T)
@@ -66,14 +67,18 @@ def smallest_dimension(n: int, slope: float) -> float:
     N (N-1)/2 inner products are nearly normal of deviation sqrt(d) sigma^2, the largest of them in
     the median z sqrt(d) sigma^2 with z the quantile below. So sqrt(d) = 3 N z / gamma^3, whatever
     sigma. A float, since it may exceed every array: 2e20 at N = 1,000, gamma = 0.01.
+    Raises InputError for N above 10^30 and gamma below 10^-40, where no float may hold it.
     """
-    n, slope = checks.whole_number("n", n, 1), checks.leaky_slope(slope)
+    n, slope = checks.whole_number("n", n, 1, MOST_COUNTED), checks.slope_with_powers(slope)
     return (3 * n * median_of_largest(n * (n - 1) // 2) / slope**3) ** 2
 
 
 def largest_number(dim: int, slope: float) -> int:
-    """The largest N for which `smallest_dimension` is at most d; at least 1."""
-    dim = checks.whole_number("dim", dim, 1)
+    """The largest N for which `smallest_dimension` is at most d; at least 1.
+
+    Raises InputError as that does, and for d above 10^30.
+    """
+    dim = checks.whole_number("dim", dim, 1, MOST_COUNTED)
     high = 2
     while smallest_dimension(high, slope) <= dim:
         high *= 2

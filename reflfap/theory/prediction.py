@@ -28,6 +28,11 @@ from reflfap.theory.orthogonality import median_of_largest
 
 STRIDE = 0.3  # of the L0 attack, (P2)
 
+# Beyond these, squares and ratios of what is asked about might leave a float:
+MOST_DIM = 10**18  # and samples
+MOST_PIXELS = 10**7  # of which each is a number in memory
+MOST_SIZE = 1e100  # of a perturbation or a variance; a variance is at least 1 / MOST_SIZE
+
 
 def accuracy_l2(dim: int, n: int, n_adv: int, epsilon: float, variance: float) -> float:
     """(L4), L2: Phi( s / sqrt(1 + s^2 N/d) ), s = (eps/sigma) sqrt(N_adv/N).
@@ -66,7 +71,8 @@ def accuracy_l0(dim: int, n: int, n_adv: int, pixels: int, variance: float, boun
     """
     _check(dim, n, n_adv, 0.0, variance)
     checks.whole_number("pixels", pixels, 1)
-    k = np.arange(1, min(pixels, dim) + 1)
+    most = checks.whole_number("min(pixels, dim)", min(pixels, dim), 1, MOST_PIXELS)
+    k = np.arange(1, most + 1)
     z = -ndtri((k - 0.5) / (2 * dim))
     c = STRIDE * (len(k) - k + 1) * z / z[0]
     v, own = (_mean_move(c), _variance_left(c)) if bounded else (c, np.full(len(k), variance))
@@ -111,6 +117,6 @@ def _Phi(z: float) -> float:
 
 def _check(dim: int, n: int, n_adv: int, epsilon: float, variance: float) -> None:
     for name, count in (("dim", dim), ("n", n), ("n_adv", n_adv)):
-        checks.whole_number(name, count, 1)
-    checks.real_number("epsilon", epsilon, 0, math.inf, closed="[)")
-    checks.real_number("variance", variance, 0, math.inf, closed="()")
+        checks.whole_number(name, count, 1, MOST_DIM)
+    checks.real_number("epsilon", epsilon, 0, MOST_SIZE)
+    checks.real_number("variance", variance, 1 / MOST_SIZE, MOST_SIZE)

@@ -21,6 +21,7 @@ from reflfap.backend import Array, asarray, floats, namespace, on_host
 from reflfap.errors import NonFiniteError, refuse
 from reflfap.losses import Loss, log_mean
 from reflfap.monitor import SILENT, Monitor
+from reflfap.norms import row_peaks
 from reflfap.onehidden import Network, activation_slope, backward, output_gradient
 from reflfap.training.result import Trace, Trained
 from reflfap.training.schedule import Plateau
@@ -77,11 +78,13 @@ def descent(
     _, q = run.measured()
     course.read([float(log_mean(loss, q))])
     course.check(q, x)
+    W = run.weights()
+    course.check_end(q, W, x)
     monitor.end()
     time = np.concatenate([[0.0], np.cumsum(course.rates[:-1])]) / (1 - momentum)
     trace = Trace(time, np.asarray(course.losses), np.asarray(course.rates))
     C = None if run.on_weights else run.S
-    return Trained(net._replace(W=run.weights()), q, trace, stopped, C)
+    return Trained(net._replace(W=W), q, trace, stopped, C)
 
 
 def _block(run: "_Descent", course: "_Course", momentum: float, count: int) -> int:
@@ -126,6 +129,16 @@ class _Course:
                 return made + 1
         return len(logs)
 
+    def check_end(self, q: Array, W: Array, x: Array) -> None:
+        """NonFiniteError for margins (N,) or weights that a finite loss, of zero say, hides."""
+        where, remedy = (
+            f"epoch {len(self.losses)}",
+            "lower the learning rate, or scale the data down",
+        )
+        remedy = checks.scaling_advice(x, remedy)
+        checks.finite_or_raise(q, "margin", where, remedy)
+        checks.finite_or_raise(row_peaks(W), "weight", where, remedy)
+
     def check(self, q: Array, x: Array) -> None:
         """NonFiniteError if a loss was refused; q (N,) are the margins of x that made it."""
         if self.refused is None:
@@ -146,6 +159,7 @@ class _Descent:
     S with its velocity V: the weights W (m, d), or the coefficients C (m, N) of W = W0 + C X.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")  # the margins say so
     def __init__(
         self, net: Network, x: Array, y: Array, loss: Loss, form: str, kept: Mapping[str, Any]
     ) -> None:
@@ -188,6 +202,7 @@ class _Descent:
                 decay = momentum
         return logs
 
+    @np.errstate(over="ignore", invalid="ignore")
     def weights(self) -> Array:
         return self.S if self.on_weights else self.net.W + self.S @ self.x
 

@@ -101,9 +101,9 @@ def flow(
 def _check_steps(run: "_Flow", where: str, tolerance: float, steps: int, monitor: Monitor) -> None:
     """ConvergenceError after too many steps, restored ones too; at a tenth the monitor says so.
 
-    Their number grows like 1/sqrt(tolerance), a method of second order.
+    Their number grows like 1/sqrt(tolerance), a method of second order; 100,000 are enough for any.
     """
-    most = round(MOST_STEPS * math.sqrt(max(0.3 / tolerance, 1.0)))
+    most = round(MOST_STEPS * min(math.sqrt(max(0.3 / tolerance, 1.0)), 100.0))
     if steps not in (most // 10, most) and steps < most:
         return
     remedy = checks.scaling_advice(run.x, "ask for less time or a larger tolerance")

@@ -18,6 +18,7 @@ from reflfap.losses import Loss, rate, value
 MOST_NEWTON = 60
 MOST_CG = 1000
 HALVINGS = 20
+MOST_STUCK = 3  # line searches without a fall: rounding then hides the way, and steps are chance
 
 # On a device, where a look at a number waits for all the work before it:
 NEWTON_UNREAD = 2  # iterations before the first look; mostly enough, on white data and on images
@@ -71,17 +72,21 @@ def implicit_step(loss: Loss, M: Array, y: Array, q: Array, c: float, tolerance:
         return y * xp.astype(M @ xp.astype(y * vector, M.dtype), xp.float64)
 
     v, Hv = xp.zeros_like(q), xp.zeros_like(q)
+    stuck = xp.zeros((), dtype=xp.float64)  # line searches that found no fall
     for newton in range(MOST_NEWTON):
         r = rate(loss, q + Hv)
         g = v - c * r
         Hg = H(g)
         residual = rms(Hg)
         if free or newton >= NEWTON_UNREAD:
-            (size,) = floats(residual)
+            size, lost = floats(residual, stuck)
             if size <= tolerance:
                 return Implicit(q + Hv, r, newton, count)
             if not math.isfinite(size):
-                raise NonFiniteError("implicit step: expected finite margins, got NaN or infinity")
+                got, remedy = f"a residual of {size}", "use float64, or scale the samples down"
+                refuse("implicit step", "finite margins", got, remedy, NonFiniteError)
+            if lost >= MOST_STUCK:
+                break
         E = xp.exp(0.5 * loss.log_curvature(q + Hv))
 
         def matrix(vector: Array, E: Array = E) -> Array:
@@ -90,11 +95,12 @@ def implicit_step(loss: Loss, M: Array, y: Array, q: Array, c: float, tolerance:
         u = conjugate_gradients(matrix, -E * Hg, 1e-3, None if free else CG_UNREAD)
         s, Hs = -g - c * E * u, -Hg - c * H(E * u)
         length = _line_search(loss, q, (v, Hv), (s, Hs), c, xp.sum(Hg * s) / c)
+        stuck = stuck + xp.astype(length <= 0.5**HALVINGS, xp.float64)
         length = xp.where(residual > tolerance, length, 0.0)  # where nobody has looked
         v, Hv = v + length * s, Hv + length * Hs
-    expected = f"a residual of {tolerance:.2g} in {MOST_NEWTON} Newton iterations"
-    got, remedy = f"{floats(rms(Hg))[0]:.2g}", "use float64, or a larger tolerance"
-    refuse("implicit step", expected, got, remedy, ConvergenceError)
+    got = f"{floats(residual)[0]:.2g} in {newton + 1} Newton iterations"
+    remedy = "use float64, or a larger tolerance"
+    refuse("implicit step", f"a residual of {tolerance:.2g}", got, remedy, ConvergenceError)
 
 
 def _line_search(loss: Loss, q: Array, point: Pair, step: Pair, c: float, slope: Array) -> Array:

@@ -74,9 +74,9 @@ MUTATIONS = [
     ("boundary", "xp.astype(lam, x.dtype) * y", "xp.astype(lam, x.dtype)"),
     ("boundary", "xp.astype(lam, x.dtype) * y", "-xp.astype(lam, x.dtype) * y"),
     ("boundary", "xp.astype(lam, x.dtype) * y", "y"),
-    ("boundary", "return z @ b", "return -z @ b"),
-    ("boundary", "return z @ b", "return z.T @ b"),
-    ("boundary", "[0]) == xp.sign", "[0]) != xp.sign"),
+    ("boundary", "f = z @ b", "f = -z @ b"),
+    ("boundary", "f = z @ b", "f = z.T @ b"),
+    ("boundary", "xp.sign(f) == xp.sign", "xp.sign(f) != xp.sign"),
     ("boundary", "xp.sign(boundary_function(b, z))", "xp.abs(xp.sign(boundary_function(b, z)))"),
     # (P1)
     ("perturbations", "norm.radius / xp.sqrt(b @ b) * b", "-norm.radius / xp.sqrt(b @ b) * b"),
@@ -95,14 +95,14 @@ MUTATIONS = [
     ("learning", "xp.astype(lam, x.dtype) * target", "target"),
     ("learning", "Effects(z @ (weights @ x),", "Effects(-z @ (weights @ x),"),
     ("learning", "z @ (weights @ eta)", "-z @ (weights @ eta)"),
-    ("learning", "return total * (z @ v)", "return -total * (z @ v)"),
-    ("learning", "return total * (z @ v)", "return z @ v"),
+    ("learning", "effect = total * (z @ v)", "effect = -total * (z @ v)"),
+    ("learning", "effect = total * (z @ v)", "effect = z @ v"),
     ("learning", "second * xp.sign(f_bdy) > 0", "second * xp.sign(f_bdy) < 0"),
     ("learning", "second * xp.sign(f_bdy) > 0", "second > 0"),
     ("learning", "xp.abs(second) > xp.abs(first)", "xp.abs(second) < xp.abs(first)"),
     ("learning", "xp.abs(second) > xp.abs(first)", "second > first"),
-    ("learning", "/ float(xp.sum(lam))", "* float(xp.sum(lam))"),
-    ("learning", "float(xp.sqrt(b @ b))", "float(b @ b)"),
+    ("learning", ") / total if", ") * total if"),
+    ("learning", "float(xp.sqrt(unit @ unit))", "float(unit @ unit)"),
     # (L4)
     ("prediction", "n_adv, epsilon, epsilon,", "n_adv, -epsilon, epsilon,"),
     ("prediction", "n_adv, epsilon, epsilon, dim * variance", "n_adv, epsilon, epsilon, variance"),
@@ -126,7 +126,7 @@ MUTATIONS = [
     ("prediction", "2 - np.minimum(c, 2.0)", "2 + np.minimum(c, 2.0)"),
     ("prediction", "1 + math.erf", "1 - math.erf"),
     ("prediction", "z / math.sqrt(2)", "z * math.sqrt(2)"),
-    ("prediction", "checks.whole_number(name, count, 1)", "checks.whole_number(name, count, 0)"),
+    ("prediction", "whole_number(name, count, 1, MOST", "whole_number(name, count, 0, MOST"),
 ]
 
 

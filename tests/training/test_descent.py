@@ -222,3 +222,12 @@ def test_mixed_precision_is_refused(problem):
     net = onehidden.network(problem.net.W.astype(np.float32), 0.3)
     with pytest.raises(InputError, match="dtype float32 as W, got float64"):
         descent(net, problem.x, problem.y, losses.EXPONENTIAL)
+
+
+@pytest.mark.parametrize("form", ["weights", "coefficients"])
+def test_margins_that_a_finite_loss_hides_are_refused(form):
+    """The logistic loss is zero, and finite, where a margin has left float32."""
+    x = np.float32([[1e37, 0], [0, 1e37]])
+    net = onehidden.network(100 * np.float32([[1, -1], [-1, 1]]), 0.5)
+    with pytest.raises(NonFiniteError, match="margin: expected finite values, got inf"):
+        descent(net, x, np.float32([1, -1]), losses.LOGISTIC, epochs=3, form=form)
