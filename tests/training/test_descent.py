@@ -229,5 +229,5 @@ def test_margins_that_a_finite_loss_hides_are_refused(form):
     """The logistic loss is zero, and finite, where a margin has left float32."""
     x = np.float32([[1e37, 0], [0, 1e37]])
     net = onehidden.network(100 * np.float32([[1, -1], [-1, 1]]), 0.5)
-    with pytest.raises(NonFiniteError, match="margin: expected finite values, got inf"):
+    with pytest.raises(NonFiniteError, match="margin: expected finite values"):
         descent(net, x, np.float32([1, -1]), losses.LOGISTIC, epochs=3, form=form)
