@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from processes import exit_code, fork, hold, kill
+from processes import exit_code, fork, hold, kill, open_to_all
 from staging import set_config
 
 from reflfap.cli import main as cli
@@ -224,8 +224,7 @@ def readable(tmp_path):
     place = Place(tmp_path / "out", quiet=True)
     running.make(CONFIG, place)
     running.make(replace(CONFIG, seed=1), place)
-    for folder in (*tmp_path.parents[:3], tmp_path, *place.out.rglob("*")):
-        folder.chmod(0o644 if folder.is_file() else 0o755)
+    open_to_all(tmp_path)
     return place
 
 

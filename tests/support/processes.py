@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -46,6 +47,17 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def listing(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
+
+
+def open_to_all(folder: Path) -> None:
+    """Have others reach a folder of a test, and read what lies in it; not those above all tests."""
+    above = Path(tempfile.gettempdir()).resolve()
+    for one in (folder, *folder.parents):
+        if one == above or one in above.parents:
+            break
+        one.chmod(one.stat().st_mode | 0o055)
+    for one in folder.rglob("*"):
+        one.chmod(0o644 if one.is_file() else 0o755)
 
 
 def hold(path: Path) -> int:
