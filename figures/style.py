@@ -1,5 +1,6 @@
 """One style for all figures: readable without colour vision, in grey, and at column width."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from reflfap.files import write_whole
 
 matplotlib.use("Agg")
 
@@ -50,11 +53,13 @@ def path_from(file: Path, folder: Path) -> str:
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write the figure as PNG (200 dots per inch) and PDF beside each other, and close it.
 
-    Without a date, so that an unchanged figure is an unchanged file.
+    Without a date, so that an unchanged figure is an unchanged file; each whole or not at all.
     """
     paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
     for path in paths:
         without = {"Creator": None, "CreationDate": None} if path.suffix == ".pdf" else None
-        figure.savefig(path, dpi=200, metadata=without)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=path.suffix[1:], dpi=200, metadata=without)
+        write_whole(path, drawn.getvalue(), "folder")
     plt.close(figure)
     return paths

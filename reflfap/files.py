@@ -63,10 +63,15 @@ def read_text(
 
 def write_text(path: Path, text: str, other: str = "--out") -> None:
     """Write a text file whole or not at all; StoreError if that cannot be done."""
+    write_whole(path, text.encode(), other)
+
+
+def write_whole(path: Path, content: bytes, other: str = "--out") -> None:
+    """Write a file whole or not at all; StoreError if that cannot be done."""
     with whole_file(path, other) as descriptor:
-        content = text.encode()
-        while content:
-            content = content[os.write(descriptor, content) :]
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
 
 
 @contextlib.contextmanager

@@ -73,15 +73,7 @@ def read_head(path: Path) -> str:
     Reads no more than that: the rest may be damaged. Raises as `open_sealed` does.
     """
     with open_regular(path, AGAIN) as raw:
-        lines = _seal_lines(raw, path, AGAIN)
-        if len(lines) == _LINES:
-            return ""
-        length, _, digest = lines[_LINES].partition(b" ")
-        raw.seek(SEAL_BYTES)
-        content = raw.read(int(length) if length.isdigit() and len(length) <= _DIGITS else 0)
-        if digest != _sha256(content):
-            refuse(str(path), "its first text unaltered", "another", AGAIN, DamagedFileError)
-        return content.decode()
+        return _head(raw, _seal_lines(raw, path, AGAIN), path, AGAIN)
 
 
 @contextlib.contextmanager
@@ -226,12 +218,26 @@ def member(file: Any, name: str, path: Path) -> Any:
 
 def _verify_seal(raw: BinaryIO, path: Path, digest: bool, remedy: str) -> str:
     """The SHA-256 that a file states, which fits; without `digest`, only format and length do."""
-    stated = _seal_lines(raw, path, remedy)[1]
-    seal = stated.decode("ascii", "replace")
-    if digest and stated != _digest(raw):
+    lines = _seal_lines(raw, path, remedy)
+    seal = lines[1].decode("ascii", "replace")
+    if digest and lines[1] != _digest(raw):
         got = "another: the content was altered"
         refuse(str(path), f"SHA-256 {seal[:16]}...", got, remedy, DamagedFileError)
+    if digest:
+        _head(raw, lines, path, remedy)  # what is stated of it is not covered by the digest
     return seal
+
+
+def _head(raw: BinaryIO, lines: list[bytes], path: Path, remedy: str) -> str:
+    """The text in front of a file whose seal has these lines; nothing where it has none."""
+    if len(lines) == _LINES:
+        return ""
+    length, _, digest = lines[_LINES].partition(b" ")
+    raw.seek(SEAL_BYTES)
+    content = raw.read(int(length) if length.isdigit() and len(length) <= _DIGITS else 0)
+    if b"%d" % len(content) != length or digest != _sha256(content):
+        refuse(str(path), "its first text unaltered", "another", remedy, DamagedFileError)
+    return content.decode()
 
 
 def _seal_lines(raw: BinaryIO, path: Path, remedy: str) -> list[bytes]:

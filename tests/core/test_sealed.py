@@ -435,6 +435,14 @@ def test_what_stands_in_front_is_read_alone(tmp_path, head):
     path.write_bytes(content)
     assert read_head(path) == head  # which the damage does not touch
     if head:
+        line = content[:SEAL_BYTES].rstrip(b"\0").rindex(b"\n") + 1
+        for place in (line, line + 3):  # the length, the digest of the text
+            other = bytearray(path.read_bytes())
+            other[-1] ^= 1  # whole again
+            other[place] ^= 1
+            (tmp_path / "y.h5").write_bytes(other)
+            with pytest.raises(DamagedFileError), read_sealed(tmp_path / "y.h5"):
+                pytest.fail("read")
         content[SEAL_BYTES] ^= 1
         path.write_bytes(content)
         with pytest.raises(DamagedFileError, match="its first text"):
