@@ -1,5 +1,6 @@
 """Ways to damage a file: its bytes, what stands in its place, and what a text of it says."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -90,12 +91,10 @@ def a_full_folder(path: Path) -> None:
 
 
 def a_socket(path: Path) -> None:
-    """By a short name: a socket's has at most some hundred bytes."""
-    before = os.getcwd()
-    os.chdir(path.parent)
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(path.name)
-    os.chdir(before)
+    """Made under a short name, since a socket's has at most some hundred bytes."""
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as made:
+        made.bind("socket")
+        os.rename("socket", path.name)
 
 
 def a_dead_link(path: Path) -> None:
