@@ -1,10 +1,12 @@
 """`reflfap list | show | verify | rm`: the results of a folder."""
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
@@ -18,14 +20,23 @@ from reflfap.sealed import read_sealed
 from reflfap.sweep import parts
 from reflfap.terminal import say, tell
 
-ACCURACIES = (*("acc_adversarial_test", "acc_standard_test", "acc_adversarial", "attack_success"),)
+ACCURACIES = ("acc_adversarial_test", "acc_standard_test", "acc_adversarial", "attack_success")
 """The first of these that a run has is shown: on test data where there are any."""
 
-SORTS: dict[str, Callable[[Summary], Any]] = {
-    "created": lambda run: run.created,
-    "accuracy": lambda run: _accuracy(run)[1],
-    "size": lambda run: run.size,
-    "seconds": lambda run: run.wall_seconds,
+
+class Shown(NamedTuple):
+    """A run, and what its folder tells of it."""
+
+    run: Summary
+    created: str  # UTC; without a result, when something in the folder was changed last
+    size: int  # bytes of all that lies in it
+
+
+SORTS: dict[str, Callable[[Shown], Any]] = {
+    "created": lambda one: one.created,
+    "accuracy": lambda one: _accuracy(one.run)[1],
+    "size": lambda one: one.size,
+    "seconds": lambda one: one.run.wall_seconds,
 }
 
 
@@ -46,22 +57,37 @@ def list_runs(
     if sort not in SORTS:
         refuse("sort", "one of " + ", ".join(SORTS), repr(sort), "choose one of these")
     wanted = [_setting(text) for text in where]
-    runs = [run for run in store.list_results(out) if _fits(run, wanted)]
+    runs = [_shown(run) for run in store.list_results(out) if _fits(run, wanted)]
     runs.sort(key=SORTS[sort], reverse=True)
     if json:
-        keys = ("run_id", "experiment", "path", "status", "metrics", "created", "size")
-        print_json([{name: getattr(run, name) for name in keys} for run in runs])
+        keys = ("run_id", "experiment", "path", "status", "metrics")
+        print_json(
+            [
+                {name: getattr(run, name) for name in keys} | {"created": created, "size": size}
+                for run, created, size in runs
+            ]
+        )
         return
     if not runs:
         say(f"no runs below {out}; make one with `reflfap run artificial`")
-    for run in runs:
+    for run, created, size in runs:
         name, accuracy = _accuracy(run)
         shown = f"  {name} {accuracy:.3f}" if name else ""
         settings = f"  {changes(run.config)}" if run.config else ""
-        when, size = run.created[:16].replace("T", " "), _size(run.size)
         tell(
-            f"{when:<16}  {run.experiment:<12}  {run.run_id}  {run.status}{shown}  {size}{settings}"
+            f"{created[:16].replace('T', ' ')}  {run.experiment:<12}  {run.run_id}  "
+            f"{run.status}{shown}  {_size(size)}{settings}"
         )
+
+
+def _shown(run: Summary) -> Shown:
+    folder, found = run.path.parent, []
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(OSError):
+            found.append(path.lstat())
+    when = datetime.fromtimestamp(max((one.st_mtime for one in found), default=0.0), UTC)
+    created = run.created or when.isoformat(timespec="seconds")
+    return Shown(run, created, sum(one.st_size for one in found[1:]))
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -201,7 +227,9 @@ def _remove(run: Summary, yes: bool) -> bool:
     if not yes:
         if not sys.stdin.isatty():
             refuse("yes", "an answer", "no terminal to ask at", "give --yes")
-        say(f"remove {run.experiment} {run.run_id} ({run.status}, {_size(run.size)})? [y/N]")
+        say(
+            f"remove {run.experiment} {run.run_id} ({run.status}, {_size(_shown(run).size)})? [y/N]"
+        )
         if input().strip().lower() not in ("y", "yes"):
             return False
     try:

@@ -69,8 +69,7 @@ class Summary(NamedTuple):
     metrics: dict[str, float]
     config: Config | None = None  # of a complete one
     wall_seconds: float = 0.0
-    created: str = ""  # UTC, as ISO 8601 writes it; without a result, when the folder was changed
-    size: int = 0  # bytes on disk, of all that lies in its folder
+    created: str = ""  # UTC, as ISO 8601 writes it, of a complete one
 
 
 def folder_for(out: Path, experiment: str, config_json: str) -> Path:
@@ -246,7 +245,7 @@ def list_results(out: Path) -> Iterator[Summary]:
 
 def _summary(folder: Path) -> Summary | None:
     """What is known of the run in a folder; None where there is none."""
-    path, seconds, (created, size) = folder / RESULT, 0.0, _age_and_size(folder)
+    path, seconds, created = folder / RESULT, 0.0, ""
     metrics: dict[str, float] = {}
     config: Config | None = None
     try:
@@ -270,17 +269,7 @@ def _summary(folder: Path) -> Summary | None:
     except OSError as error:
         status = f"unreadable: {error.strerror}"
     names = (folder.name, folder.parent.name)
-    return Summary(*names, path, status, metrics, config, seconds, created, size)
-
-
-def _age_and_size(folder: Path) -> tuple[str, int]:
-    """When something in a folder was changed last, and the bytes of all that lies in it."""
-    found = []
-    for path in (folder, *folder.rglob("*")):
-        with contextlib.suppress(OSError):
-            found.append(path.lstat())
-    when = datetime.fromtimestamp(max((one.st_mtime for one in found), default=0.0), UTC)
-    return when.isoformat(timespec="seconds"), sum(one.st_size for one in found[1:])
+    return Summary(*names, path, status, metrics, config, seconds, created)
 
 
 def complete_results(out: Path, kind: type[Kind]) -> Iterator[tuple[Kind, Summary]]:
