@@ -82,6 +82,9 @@ def whole_file(path: Path, other: str = "--out") -> Iterator[int]:
     written, which touches nothing else and advises to choose another `other`.
     """
     try:
+        if path.exists() and not path.is_file():  # the move would put a file in /dev/null's place
+            got, remedy = "a folder, pipe or device", f"choose another {other}"
+            refuse(str(path), "a regular file or none", got, remedy, StoreError)
         remove_parts(path.parent)
         temporary, descriptor = new_part(path.parent)
     except OSError as error:

@@ -219,3 +219,14 @@ def test_a_living_writer_may_take_its_time(tmp_path):
     os.close(descriptor)
     remove_parts(tmp_path)
     assert listing(tmp_path) == []
+
+
+def test_what_is_no_file_is_not_replaced(irregular):
+    """Moved over a device, a file would take its place: for whoever has the rights, /dev/null's."""
+    before = irregular.lstat()
+    with pytest.raises(StoreError, match="a regular file or none"):
+        write_text(irregular, "text")
+    with pytest.raises(StoreError, match="a regular file or none"), write_sealed(irregular) as file:
+        file["x"] = 1.0
+    assert irregular.lstat() == before
+    assert listing(irregular.parent) == [irregular.name]
