@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.descent import DIM, HIDDEN, SLOPE
 from benchmarks.timing import paired, peak_memory, print_machine
-from data_loaders import artificial as data
 from reflfap import onehidden
 from reflfap.attacks import CHUNK_ELEMENTS, L0, L2, LInf, LInfSign, attack
+from reflfap.data_loaders import artificial as data
 from reflfap.fast.linear_updates import attack_network
 from reflfap.machine import keep_freed_memory
 from reflfap.rng import stream

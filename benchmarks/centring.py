@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from data_loaders.images import load
+from reflfap.data_loaders.images import load
 from reflfap.experiments.images import ImagesConfig, prepare, two_classes
 from reflfap.theory.orthogonality import orthogonality
 

@@ -12,8 +12,8 @@ import threading
 import numpy as np
 
 from benchmarks.timing import paired, peak_memory, print_machine
-from data_loaders import artificial as data
 from reflfap import onehidden
+from reflfap.data_loaders import artificial as data
 from reflfap.losses import EXPONENTIAL
 from reflfap.monitor import Monitor
 from reflfap.rng import stream

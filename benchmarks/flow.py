@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.descent import initial_network, problem, torch_step
 from benchmarks.raw_images import two_classes
 from benchmarks.timing import paired, peak_memory, print_machine
-from data_loaders import artificial as data
-from figures import style
 from reflfap import onehidden
+from reflfap.data_loaders import artificial as data
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.figures import style
 from reflfap.losses import EXPONENTIAL
 from reflfap.machine import keep_freed_memory
 from reflfap.monitor import Monitor

@@ -17,8 +17,8 @@ import numpy as np
 import tyro
 
 from benchmarks.timing import peak_memory, processor
-from data_loaders.artificial import DISTRIBUTIONS
 from reflfap.backend import asarray, namespace_for, synchronise, to_host
+from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.errors import InputError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig

@@ -18,13 +18,13 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.timing import paired, print_machine
-from data_loaders import cifar, images
+from reflfap.data_loaders import cifar, images
 
 NAMES = ("mnist", "fashion-mnist", "cifar-10")
 LOAD = """
 import sys
 from pathlib import Path
-from data_loaders.images import load
+from reflfap.data_loaders.images import load
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -12,8 +12,8 @@ from scipy import linalg
 from benchmarks.descent import initial_network
 from benchmarks.raw_images import two_classes
 from benchmarks.timing import paired, print_machine
-from data_loaders import artificial as data
 from reflfap import onehidden
+from reflfap.data_loaders import artificial as data
 from reflfap.rng import stream
 from reflfap.training.implicit import conjugate_gradients, interaction
 

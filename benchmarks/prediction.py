@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import print_machine
-from figures.prediction import read_released
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.figures.prediction import read_released
 from reflfap.machine import keep_freed_memory
 
 NORMS = ("l2", "linf", "linf sign", "l0")

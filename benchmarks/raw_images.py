@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from data_loaders.images import load
+from reflfap.data_loaders.images import load
 
 
 def two_classes(name, classes, n, dtype="float32"):

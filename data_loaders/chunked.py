@@ -15,8 +15,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from data_loaders.archives import damaged
 from reflfap.backend import HostArray
+from reflfap.data_loaders.archives import damaged
 from reflfap.files import DEFLATE_RATIO
 
 CHUNK_BYTES = 2**20

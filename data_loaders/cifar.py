@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_loaders.archives import Stream, damaged, decompressed, members
 from reflfap import checks
 from reflfap.backend import HostArray
+from reflfap.data_loaders.archives import Stream, damaged, decompressed, members
 from reflfap.errors import refuse
 
 FOLDER = "cifar-10-batches-bin"

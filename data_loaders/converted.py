@@ -10,10 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data_loaders.archives import damaged
-from data_loaders.chunked import AGAIN, read_rows, write_rows
-from data_loaders.image_set import ImageSet
 from reflfap import checks
+from reflfap.data_loaders.archives import damaged
+from reflfap.data_loaders.chunked import AGAIN, read_rows, write_rows
+from reflfap.data_loaders.image_set import ImageSet
 from reflfap.errors import refuse
 from reflfap.sealed import plain_dataset, read_sealed, write_sealed
 

@@ -11,10 +11,10 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from data_loaders import cifar
-from data_loaders.archives import size_and_digest
-from data_loaders.originals import idx_files
-from data_loaders.registry import CIFAR_BATCHES, DATA_SETS, File, place
+from reflfap.data_loaders import cifar
+from reflfap.data_loaders.archives import size_and_digest
+from reflfap.data_loaders.originals import idx_files
+from reflfap.data_loaders.registry import CIFAR_BATCHES, DATA_SETS, File, place
 from reflfap.errors import DamagedFileError, InputError, StoreError
 from reflfap.files import new_part, remove_parts, unwritable
 

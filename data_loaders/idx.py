@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_loaders.archives import damaged, decompressed
 from reflfap.backend import HostArray
+from reflfap.data_loaders.archives import damaged, decompressed
 
 UNSIGNED_BYTES = 8
 MOST_BYTES = 100_000 * 64 * 64

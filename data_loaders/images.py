@@ -6,13 +6,13 @@ from typing import NoReturn
 
 import numpy as np
 
-from data_loaders import cifar, idx, originals, registry
-from data_loaders.archives import damaged
-from data_loaders.chunked import AGAIN
-from data_loaders.converted import read_converted, write_images
-from data_loaders.image_set import ImageSet
 from reflfap import checks
 from reflfap.backend import HostArray
+from reflfap.data_loaders import cifar, idx, originals, registry
+from reflfap.data_loaders.archives import damaged
+from reflfap.data_loaders.chunked import AGAIN
+from reflfap.data_loaders.converted import read_converted, write_images
+from reflfap.data_loaders.image_set import ImageSet
 from reflfap.errors import DamagedFileError, refuse
 from reflfap.files import unwritable
 

@@ -8,8 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_loaders.archives import size_and_digest
-from data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.archives import size_and_digest
+from reflfap.data_loaders.registry import DATA_SETS
 
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 

@@ -1,15 +1,17 @@
-"""python -m figures NAME RESULTS [FOLDER]: draw one figure, or one a data set or norm."""
+"""python -m reflfap.figures NAME RESULTS [FOLDER]: draw one figure, or one a data set or norm."""
 
 import sys
 from pathlib import Path
 
-from figures import prediction, registry, style
+from reflfap.figures import prediction, registry, style
 
 
 def main(argv: list[str]) -> None:
     """Into FOLDER, else beside the pictures of the documentation; what is missing is said."""
     if len(argv) not in (2, 3) or argv[0] not in registry.FIGURES:
-        sys.exit(f"usage: python -m figures NAME RESULTS [FOLDER]; {', '.join(registry.FIGURES)}")
+        sys.exit(
+            f"usage: python -m reflfap.figures NAME RESULTS [FOLDER]; {', '.join(registry.FIGURES)}"
+        )
     name, results, *rest = argv
     folder, reference = Path(*rest) if rest else style.RENDERED, prediction.reference_folder()
     for outcome in registry.make_all(Path(results), folder, reference, [name]):

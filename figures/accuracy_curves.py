@@ -6,7 +6,7 @@ the least to the most. The noise network, which learned the same noise without t
 the control. Line: (L4), without a fitted constant. Squares: points of the released code, if
 REFLFAP_REFERENCE names a folder with them.
 
-    python -m figures accuracy_curves RESULTS [FOLDER]
+    python -m reflfap.figures accuracy_curves RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,9 +20,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from figures import style
-from figures.prediction import Released
-from figures.sweeps import (
+from reflfap.backend import HostArray
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.figures import style
+from reflfap.figures.prediction import Released
+from reflfap.figures.sweeps import (
     CONSTRAINTS,
     DATA,
     LABELS,
@@ -37,8 +39,6 @@ from figures.sweeps import (
     find_centre,
     sweep_points,
 )
-from reflfap.backend import HostArray
-from reflfap.experiments.artificial import ArtificialConfig
 
 MANY = 10  # seeds of a point from which single ones are no longer drawn
 LOOKS: dict[str, dict[str, Any]] = {

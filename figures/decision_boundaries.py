@@ -4,7 +4,7 @@ The map is that of `decision_map`: regions and solid line are the standard netwo
 natural ones it learned. The other lines are adversarial networks of the sweep over N_adv, of one
 seed, so that all learned noise perturbed against the same standard network.
 
-    python -m figures decision_boundaries RESULTS [FOLDER]
+    python -m reflfap.figures decision_boundaries RESULTS [FOLDER]
 """
 
 from collections import Counter
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from figures import decision_map, style
-from figures.sweeps import DATA, NORMS, Cell, find_centre, sweep_points
+from reflfap.figures import decision_map, style
+from reflfap.figures.sweeps import DATA, NORMS, Cell, find_centre, sweep_points
 from reflfap.runs.store import open_result
 
 WANTED = (10, 20, 100)  # N_adv

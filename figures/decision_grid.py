@@ -4,7 +4,7 @@ Rows are the sweeps, columns values from the least to the largest, of one seed; 
 `decision_map`. Titles: the value, and the accuracies of the standard, the noise and the adversarial
 network on the natural data. The planes differ: each is that of its own standard network.
 
-    python -m figures decision_grid RESULTS [FOLDER]
+    python -m reflfap.figures decision_grid RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,8 +15,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import decision_map, style
-from figures.sweeps import (
+from reflfap.experiments.three_networks import NETWORKS
+from reflfap.figures import decision_map, style
+from reflfap.figures.sweeps import (
     CONSTRAINTS,
     DATA,
     LABELS,
@@ -28,7 +29,6 @@ from figures.sweeps import (
     find_centre,
     sweep_points,
 )
-from reflfap.experiments.three_networks import NETWORKS
 from reflfap.runs.store import open_result
 
 COLUMNS = 5

@@ -6,7 +6,7 @@ so that lengths and angles are true; v and u themselves are drawn as arrows. A s
 its orthogonal projection onto the plane, a boundary where a network's output is zero on the plane
 itself. Samples lie far off the plane, so one on the wrong side of a line need not be an error.
 
-    python -m figures.decision_map RESULT [FOLDER]
+    python -m reflfap.figures.decision_map RESULT [FOLDER]
 """
 
 import math
@@ -21,13 +21,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from data_loaders.artificial import DISTRIBUTIONS
-from figures import style
 from reflfap import onehidden
 from reflfap.backend import HostArray
+from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.experiment import Inputs, Stored
 from reflfap.experiments.three_networks import NETWORKS
+from reflfap.figures import style
 from reflfap.runs.store import open_result
 
 HALF_WIDTH = 3.4  # for uniform data; for others in proportion to their standard deviation
@@ -138,7 +138,7 @@ def save_run(result: Stored, inputs: Inputs, folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
-        sys.exit("usage: python -m figures.decision_map RESULT [FOLDER]")
+        sys.exit("usage: python -m reflfap.figures.decision_map RESULT [FOLDER]")
     source = Path(sys.argv[1])
     with open_result(source) as opened:
         print(*save(opened, Path(sys.argv[2]) if len(sys.argv) == 3 else source.parent), sep="\n")

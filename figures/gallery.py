@@ -6,7 +6,7 @@ to r less than all, and the title says so. Natural samples and noise are drawn a
 The perturbation is signed: orange raises an input, blue lowers it, magnified as its title says. The
 target is what the attack made the standard network answer.
 
-    python -m figures gallery RESULTS [FOLDER]
+    python -m reflfap.figures gallery RESULTS [FOLDER]
 """
 
 import math
@@ -19,13 +19,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from data_loaders.artificial import DISTRIBUTIONS
-from figures import style
-from figures.sweeps import DATA, NORMS, Cell, find_centre, sweep_points
 from reflfap.backend import HostArray
+from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.three_networks import GALLERY
+from reflfap.figures import style
+from reflfap.figures.sweeps import DATA, NORMS, Cell, find_centre, sweep_points
 from reflfap.runs.store import Result, open_result
 
 SHOWN = 6

@@ -5,7 +5,7 @@ blue lowers it, and it is magnified by the factor in its title. At the right sta
 (T5) of the standard and of the adversarial network: what each looks for in the first class. The
 second network never saw a natural image when the source is noise.
 
-    python -m figures.image_rows RESULT [DATA_FOLDER]
+    python -m reflfap.figures.image_rows RESULT [DATA_FOLDER]
 """
 
 import sys
@@ -17,12 +17,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data_loaders.registry import DATA_SETS
-from figures import style
 from reflfap.backend import HostArray
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.experiments import images
 from reflfap.experiments.experiment import Inputs, Stored
 from reflfap.experiments.images import ImagesConfig, two_classes
+from reflfap.figures import style
 from reflfap.onehidden import output_weights
 from reflfap.runs.running import Place
 from reflfap.runs.store import open_result

@@ -1,6 +1,6 @@
 """Learning curves of a deep network: loss, and error on its training and test images, by epoch.
 
-python -m figures.learning_curves RESULT.h5 [FOLDER]
+python -m reflfap.figures.learning_curves RESULT.h5 [FOLDER]
 """
 
 import sys
@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from figures import style
 from reflfap.backend import HostArray
 from reflfap.experiments.deep_training import DeepConfig
 from reflfap.experiments.experiment import Inputs, Stored
 from reflfap.experiments.learn import LearnConfig
+from reflfap.figures import style
 from reflfap.runs.store import open_result
 from reflfap.training.minibatch import Curves
 
@@ -109,7 +109,7 @@ def save_run(result: Stored, inputs: Inputs, folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
-        sys.exit("usage: python -m figures.learning_curves RESULT [FOLDER]")
+        sys.exit("usage: python -m reflfap.figures.learning_curves RESULT [FOLDER]")
     source = Path(sys.argv[1])
     with open_result(source) as opened:
         for path in save(opened, Path(sys.argv[2]) if len(sys.argv) > 2 else source.parent):

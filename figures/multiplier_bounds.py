@@ -7,7 +7,7 @@ orthogonal samples. Multipliers below the axis, nearly all zero, of inactive con
 its edge. Below: the fraction of draws for which that point exists, its multipliers keep the bounds
 of their own draw, and (T1) holds, the condition under which (T3) is proved. 12 seconds, 150 MB.
 
-    python -m figures.multiplier_bounds [FOLDER]
+    python -m reflfap.figures.multiplier_bounds [FOLDER]
 """
 
 import sys
@@ -19,10 +19,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data_loaders.artificial import DISTRIBUTIONS, labels, samples
-from figures import style
 from reflfap.backend import HostArray
+from reflfap.data_loaders.artificial import DISTRIBUTIONS, labels, samples
 from reflfap.errors import NoKKTPointError
+from reflfap.figures import style
 from reflfap.rng import stream
 from reflfap.theory.kkt import aligned_kkt, multiplier_bounds
 from reflfap.theory.orthogonality import orthogonality, smallest_dimension

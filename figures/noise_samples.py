@@ -4,7 +4,7 @@ One picture a data set with at least two numbers of samples, one line a norm: th
 accuracy, mean over seeds, with bars from the least to the most. Open marks on thin lines: the
 released code, one seed, read off its plots.
 
-    python -m figures noise_samples RESULTS [FOLDER]
+    python -m reflfap.figures noise_samples RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from figures import style
-from figures.perturbation import (
+from reflfap.checks import MOST_ROWS
+from reflfap.errors import refuse
+from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.learn import LearnConfig
+from reflfap.figures import style
+from reflfap.figures.perturbation import (
     CHANCE,
     LOOKS,
     DeepCell,
@@ -29,12 +33,8 @@ from figures.perturbation import (
     settings,
     title,
 )
-from figures.perturbation_released import Released, released
-from figures.sweeps import NORMS
-from reflfap.checks import MOST_ROWS
-from reflfap.errors import refuse
-from reflfap.experiments.experiment import canonical_json
-from reflfap.experiments.learn import LearnConfig
+from reflfap.figures.perturbation_released import Released, released
+from reflfap.figures.sweeps import NORMS
 
 
 class Line(NamedTuple):

@@ -6,7 +6,7 @@ The page has every number, and so has pairs.csv. The reading, FILE-reading.md be
 written by hand; the page takes it in whole.
 
     reflfap sweep images --preset pairs-mnist       # and pairs-fashion-mnist, pairs-cifar-10
-    python -m figures.pairs RESULTS FILE.md [FOLDER]
+    python -m reflfap.figures.pairs RESULTS FILE.md [FOLDER]
 """
 
 import csv
@@ -22,16 +22,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from data_loaders.registry import DATA_SETS
-from figures import style
 from reflfap.backend import HostArray
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.errors import refuse
 from reflfap.experiments.images import SCENARIOS, ImagesConfig
+from reflfap.figures import style
 from reflfap.files import write_text
 from reflfap.runs.store import complete_results
 from reflfap.sweep import grid
 
-COMMAND = "python -m figures.pairs RESULTS FILE.md"
+COMMAND = "python -m reflfap.figures.pairs RESULTS FILE.md"
 KEPT = (
     *("acc_standard_test", "acc_noise_test", "acc_adversarial_test"),
     *("attack_success", "alignment_test"),

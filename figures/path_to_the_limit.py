@@ -5,7 +5,7 @@ against flow time: its mean loss, the fraction of unit-sample pairs on the side 
 them, the distance of its direction W/||W|| to that of the KKT point, and its accuracy on the
 natural data it never saw. The released experiment stops at t = 10^4.
 
-    python -m figures.path_to_the_limit [FOLDER]
+    python -m reflfap.figures.path_to_the_limit [FOLDER]
 """
 
 import sys
@@ -16,12 +16,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from figures import style
 from reflfap import onehidden
 from reflfap.backend import HostArray
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.three_networks import initial_network
+from reflfap.figures import style
 from reflfap.losses import EXPONENTIAL
 from reflfap.theory.kkt import aligned_kkt
 from reflfap.training.flow import flow
@@ -64,7 +64,8 @@ def compute(config: ArtificialConfig = CONFIG, times: HostArray = TIMES) -> Cour
             )
         )
     last = onehidden.accuracy(onehidden.margins(point.net, *natural))
-    return Course(*np.asarray(rows).T, last)
+    loss, aligned, distance, accuracy = np.asarray(rows).T
+    return Course(loss, aligned, distance, accuracy, last)
 
 
 def draw(data: Course, times: HostArray = TIMES) -> Figure:

@@ -5,7 +5,7 @@ folder count its complete runs, then those of its tables/learn.csv, which `reflf
 wrote elsewhere, with their curves from tables/learn_curves.csv:
 
     reflfap sweep collect --out RESULTS --to FOLDER
-    python -m figures.perturbation RESULTS FOLDER    # FOLDER/learn_curves.csv
+    python -m reflfap.figures.perturbation RESULTS FOLDER    # FOLDER/learn_curves.csv
 """
 
 import csv
@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from figures import learning_curves
-from figures.sweeps import NORMS
 from reflfap.backend import HostArray
 from reflfap.errors import DamagedFileError, refuse
 from reflfap.experiments.cell import VARIANTS
 from reflfap.experiments.experiment import canonical_json, identity
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import SCENARIOS, SIZES, PerturbConfig
+from reflfap.figures import learning_curves
+from reflfap.figures.sweeps import NORMS
 from reflfap.files import write_text
 from reflfap.runs.store import complete_results, open_result
 from reflfap.sweep.table import read_table
@@ -156,8 +156,8 @@ def read_curves(path: Path) -> dict[str, Curves]:
 
 def _damaged(path: Path, what: object) -> DamagedFileError:
     return DamagedFileError(
-        f"{path}: expected a table of `python -m figures.perturbation`, got ({what}); write it "
-        "again where the runs are"
+        f"{path}: expected a table of `python -m reflfap.figures.perturbation`, got ({what}); "
+        "write it again where the runs are"
     )
 
 
@@ -234,5 +234,5 @@ def write(results: Path, folder: Path) -> Path:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python -m figures.perturbation RESULTS FOLDER")
+        sys.exit("usage: python -m reflfap.figures.perturbation RESULTS FOLDER")
     print(write(Path(sys.argv[1]), Path(sys.argv[2])))

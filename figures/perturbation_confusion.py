@@ -4,7 +4,7 @@ One picture a data set: the confusion matrix after the last epoch, each row a cl
 test images, and beside it the share that is right. The network is that of L2 perturbations of
 images towards random targets, or, where its result is not stored, the most accurate one that is.
 
-    python -m figures perturbation_confusion RESULTS [FOLDER]
+    python -m reflfap.figures perturbation_confusion RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data_loaders.registry import DATA_SETS
-from figures import style
-from figures.perturbation import (
+from reflfap.backend import HostArray
+from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.errors import refuse
+from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.learn import LearnConfig
+from reflfap.figures import style
+from reflfap.figures.perturbation import (
     CHANCE,
     TITLES,
     DeepCell,
@@ -27,11 +31,7 @@ from figures.perturbation import (
     samples,
     title,
 )
-from figures.sweeps import NORMS
-from reflfap.backend import HostArray
-from reflfap.errors import refuse
-from reflfap.experiments.experiment import canonical_json
-from reflfap.experiments.learn import LearnConfig
+from reflfap.figures.sweeps import NORMS
 from reflfap.runs.store import open_result
 
 

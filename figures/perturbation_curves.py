@@ -5,7 +5,7 @@ the least to the most. Grey: the control, which learned the same samples unpertu
 targets. Thin line: chance. Marks at the right edge: what the released code reached, filled in its
 best epoch, open after its last one or where the epoch is not known.
 
-    python -m figures perturbation_curves RESULTS [FOLDER]
+    python -m reflfap.figures perturbation_curves RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from figures import style
-from figures.perturbation import (
+from reflfap.backend import HostArray
+from reflfap.errors import refuse
+from reflfap.experiments.perturb_config import SCENARIOS
+from reflfap.figures import style
+from reflfap.figures.perturbation import (
     CHANCE,
     LOOKS,
     TITLES,
@@ -29,11 +32,8 @@ from figures.perturbation import (
     of_dataset,
     title,
 )
-from figures.perturbation_released import Released, comparable
-from figures.sweeps import NORMS
-from reflfap.backend import HostArray
-from reflfap.errors import refuse
-from reflfap.experiments.perturb_config import SCENARIOS
+from reflfap.figures.perturbation_released import Released, comparable
+from reflfap.figures.sweeps import NORMS
 
 CONTROL: dict[str, Any] = {"color": "#777777", "linestyle": ":"}
 ORDER = ("chance", "unperturbed", *NORMS.values())  # of the legend, what was released after these
@@ -57,7 +57,7 @@ def compute(cells: Iterable[DeepCell], dataset: str) -> dict[str, Panel]:
     """The panels by scenario; InputError where no cell of the data set has curves."""
     cells = [cell for cell in of_dataset(cells, dataset) if cell.curves is not None]
     if not cells:
-        remedy = "write them with `python -m figures.perturbation` where the runs are"
+        remedy = "write them with `python -m reflfap.figures.perturbation` where the runs are"
         refuse("results", f"learning curves of {dataset}", "tables without them", remedy)
     panels = {}
     for scenario in SCENARIOS:

@@ -6,7 +6,7 @@ magnified by the factor in its title. Of grey images orange raises a pixel and b
 colour images grey is no change, and each channel is shown as it is. Above: the class a source
 shows, and the target that the network learned instead.
 
-    python -m figures perturbation_gallery RESULTS [FOLDER]
+    python -m reflfap.figures perturbation_gallery RESULTS [FOLDER]
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,17 +18,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data_loaders.registry import DATA_SETS
-from figures import learning_curves, style
-from figures.perturbation import TITLES, is_released_attack
-from figures.sweeps import NORMS
 from reflfap.backend import HostArray
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.errors import refuse
 from reflfap.experiments.deep_training import split_of
 from reflfap.experiments.experiment import Inputs, Stored, both_splits, canonical_json
 from reflfap.experiments.perturb_config import PerturbConfig
 from reflfap.experiments.perturbed_set import read_set
 from reflfap.experiments.perturbed_set import source as source_of
+from reflfap.figures import learning_curves, style
+from reflfap.figures.perturbation import TITLES, is_released_attack
+from reflfap.figures.sweeps import NORMS
 from reflfap.runs.running import Place
 from reflfap.runs.store import complete_results, open_result
 

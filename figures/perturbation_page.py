@@ -5,15 +5,15 @@ It depends on the cells, the reading, and which pictures are rendered: the same 
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from data_loaders.registry import DATA_SETS
-from figures import learning_curves, style
-from figures.perturbation import DeepCell, Setting, attacks_its_own, settings
-from figures.perturbation_bridge import TwoClasses
-from figures.perturbation_released import comparable
-from figures.sweeps import NORMS
 from reflfap.backend import HostArray
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import SCENARIOS
+from reflfap.figures import learning_curves, style
+from reflfap.figures.perturbation import DeepCell, Setting, attacks_its_own, settings
+from reflfap.figures.perturbation_bridge import TwoClasses
+from reflfap.figures.perturbation_released import comparable
+from reflfap.figures.sweeps import NORMS
 from reflfap.runs.store import open_result
 
 BRIDGE = {

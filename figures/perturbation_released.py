@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from figures.perturbation import is_released_attack, samples
 from reflfap.experiments.learn import LearnConfig
+from reflfap.figures.perturbation import is_released_attack, samples
 
 
 class Released(NamedTuple):

@@ -8,7 +8,7 @@ own points, if the environment variable REFLFAP_REFERENCE names a folder with th
 networks on random cells of either distribution, bars one standard deviation of an accuracy
 on N independent samples. Five seconds, 130 MB, most of it the libraries.
 
-    python -m figures.prediction [FOLDER]
+    python -m reflfap.figures.prediction [FOLDER]
 """
 
 import csv
@@ -24,12 +24,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import style
-from figures.sweeps import CONSTRAINTS, LABELS, NORMS, SWEEPS, VARIED, Curve, curve
 from reflfap import checks
 from reflfap.errors import refuse
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.figures import style
+from reflfap.figures.sweeps import CONSTRAINTS, LABELS, NORMS, SWEEPS, VARIED, Curve, curve
 
 RANGES: dict[str, tuple[float, float]] = {
     "d": (100, 10_000),

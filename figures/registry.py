@@ -11,8 +11,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_loaders.registry import DATA_SETS
-from figures import (
+from reflfap.checks import choice
+from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.errors import ReflfapError, StoreError, refuse
+from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.classify import ClassifyConfig
+from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.images import ImagesConfig
+from reflfap.experiments.perturb_config import SCENARIOS
+from reflfap.experiments.three_networks import WHOLE
+from reflfap.figures import (
     accuracy_curves,
     decision_boundaries,
     decision_grid,
@@ -29,16 +37,8 @@ from figures import (
     prediction,
     style,
 )
-from figures.perturbation import DeepCell
-from figures.sweeps import PAIRS, Cell, complete_cells, known_cells
-from reflfap.checks import choice
-from reflfap.errors import ReflfapError, StoreError, refuse
-from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.experiments.classify import ClassifyConfig
-from reflfap.experiments.experiment import canonical_json
-from reflfap.experiments.images import ImagesConfig
-from reflfap.experiments.perturb_config import SCENARIOS
-from reflfap.experiments.three_networks import WHOLE
+from reflfap.figures.perturbation import DeepCell
+from reflfap.figures.sweeps import PAIRS, Cell, complete_cells, known_cells
 from reflfap.runs.running import Place
 from reflfap.runs.store import complete_results, open_result
 
@@ -98,7 +98,7 @@ def _alone(name: str) -> Entry:
     """A figure that computes what it shows."""
 
     def draw(_: Sources, folder: Path) -> list[Path]:
-        module = importlib.import_module(f"figures.{name}")
+        module = importlib.import_module(f"reflfap.figures.{name}")
         return style.save(module.draw(module.compute()), folder / name)
 
     return Entry("nothing; it computes what it shows", {name: draw})

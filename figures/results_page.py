@@ -6,7 +6,7 @@ The page depends on the results folder, the released points and the reading alon
 cells make the same text. The reading, FILE-reading.md beside FILE.md, is written by hand; the page
 takes it in whole. Released points: as in `accuracy_curves`.
 
-    python -m figures.results_page RESULTS FILE.md
+    python -m reflfap.figures.results_page RESULTS FILE.md
 """
 
 import sys
@@ -15,15 +15,21 @@ from pathlib import Path
 
 import numpy as np
 
-from figures import accuracy_curves, perturbation, perturbation_bridge, perturbation_page, style
-from figures.accuracy_curves import Curves, Match, Panel, differences, matches
-from figures.prediction import Released, reference_folder, released_points
-from figures.sweeps import DATA, NORMS, PAIRS, Cell, known_cells
 from reflfap.errors import DamagedFileError, refuse
+from reflfap.figures import (
+    accuracy_curves,
+    perturbation,
+    perturbation_bridge,
+    perturbation_page,
+    style,
+)
+from reflfap.figures.accuracy_curves import Curves, Match, Panel, differences, matches
+from reflfap.figures.prediction import Released, reference_folder, released_points
+from reflfap.figures.sweeps import DATA, NORMS, PAIRS, Cell, known_cells
 from reflfap.files import write_text
 from reflfap.runs.store import list_results, open_result
 
-COMMAND = "python -m figures.results_page RESULTS FILE.md"
+COMMAND = "python -m reflfap.figures.results_page RESULTS FILE.md"
 NAMES = {"d": "d", "n": "N", "n_adv": "N_adv", "constraint": "eps"}
 PICTURES = {
     "accuracy": "accuracy curves",

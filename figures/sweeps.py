@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_loaders.artificial import DISTRIBUTIONS
 from reflfap.backend import HostArray
+from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.errors import refuse
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig

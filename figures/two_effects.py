@@ -8,7 +8,7 @@ Above: the natural samples, all at nearly one distance. Below: fresh points of t
 distribution, most of them close to the boundary. Both networks are KKT points (T2). Three seconds,
 120 MB, most of it the libraries.
 
-    python -m figures.two_effects [FOLDER]
+    python -m reflfap.figures.two_effects [FOLDER]
 """
 
 import sys
@@ -20,13 +20,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data_loaders.artificial import samples
-from figures import style
 from reflfap import onehidden
 from reflfap.attacks import L2
 from reflfap.backend import HostArray
+from reflfap.data_loaders.artificial import samples
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.figures import style
 from reflfap.rng import stream
 from reflfap.theory import learning
 from reflfap.theory.boundary import boundary_function, normal

@@ -1,8 +1,8 @@
-"""Draw the embedded subset from the complete Fashion-MNIST: python -m data_loaders.embedded.make
+"""Draw the embedded subset: python -m reflfap.data_loaders.embedded.make
 
-All ten classes, 100 training and 20 test images of each, drawn without replacement by the named
-streams below, in the order of the complete set. Running it again gives the same arrays, and the
-same bytes wherever zlib compresses alike.
+All ten classes of Fashion-MNIST, 100 training and 20 test images of each, drawn without replacement
+by the named streams below, in the order of the complete set. Running it again gives the same
+arrays, and the same bytes wherever zlib compresses alike.
 """
 
 import gzip
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_loaders import idx, images
 from reflfap.backend import HostArray
+from reflfap.data_loaders import idx, images
 from reflfap.rng import stream
 
 SEED = 0

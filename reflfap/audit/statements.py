@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from data_loaders.artificial import samples
 from reflfap.audit import checks, theory_checks
 from reflfap.audit.checks import Checks, Compared
+from reflfap.data_loaders.artificial import samples
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory.orthogonality import orthogonality

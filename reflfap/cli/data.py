@@ -4,8 +4,8 @@ from pathlib import Path
 
 import tyro
 
-from data_loaders import download, registry
-from data_loaders.images import check_converted, convert
+from reflfap.data_loaders import download, registry
+from reflfap.data_loaders.images import check_converted, convert
 from reflfap.errors import ReflfapError
 from reflfap.terminal import tell
 

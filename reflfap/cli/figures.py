@@ -28,7 +28,10 @@ def make_figures(
             REFLFAP_REFERENCE
         json: print one JSON object on standard output
     """
-    from figures import prediction, registry  # matplotlib is slow to import: only when asked for
+    from reflfap.figures import (  # matplotlib is slow to import: only when asked for
+        prediction,
+        registry,
+    )
 
     if not names and not all:
         for name, entry in registry.FIGURES.items():

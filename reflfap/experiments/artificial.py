@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data_loaders import artificial as data
 from reflfap.backend import Namespace, asarray, to_host
+from reflfap.data_loaders import artificial as data
 from reflfap.experiments import three_networks
 from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
 from reflfap.experiments.experiment import (
@@ -197,7 +197,7 @@ EXPERIMENT = Experiment(
     cost=cell_cost,
     options=ArtificialOptions,
     needed=lambda options: (*WHOLE, *(("data/natural/x",) if _saves_data(options) else ())),
-    picture="figures.decision_map",
+    picture="reflfap.figures.decision_map",
     presets={
         **{f"paper-{one[0]}-{one[1]}": partial(paper, *one) for one in PANELS},
         "paper-all": lambda: [table for one in PANELS for table in paper(*one)],

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from data_loaders.registry import DATA_SETS
 from reflfap.backend import HostArray
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.deep.classifier import Images, from_released, released_shape
 from reflfap.experiments import deep_training
 from reflfap.experiments.deep_training import Classified, DeepConfig, Preset
@@ -127,6 +127,6 @@ EXPERIMENT = Experiment(
     cost=cost,
     options=ImagesOptions,
     reads=both_splits,
-    picture="figures.learning_curves",
+    picture="reflfap.figures.learning_curves",
     makes="classifier",
 )

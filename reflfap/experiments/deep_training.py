@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from data_loaders.registry import DATA_SETS
 from reflfap import checks
 from reflfap.backend import HostArray, asarray, to_host
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images, to_released
 from reflfap.deep.convnet import convnet

@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeV
 
 import numpy as np
 
-from data_loaders.image_set import ImageSet
 from reflfap import checks
 from reflfap.backend import HostArray, Namespace
+from reflfap.data_loaders.image_set import ImageSet
 from reflfap.errors import refuse
 from reflfap.monitor import Monitor
 

@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from data_loaders import artificial
-from data_loaders.image_set import ImageSet
-from data_loaders.registry import DATA_SETS
 from reflfap.backend import Array, HostArray, asarray, namespace, to_host
+from reflfap.data_loaders import artificial
+from reflfap.data_loaders.image_set import ImageSet
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.errors import refuse
 from reflfap.experiments import three_networks
 from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
@@ -260,7 +260,7 @@ EXPERIMENT = Experiment(
     options=ImagesOptions,
     reads=both_splits,
     needed=lambda options: WHOLE,
-    picture="figures.image_rows",
+    picture="reflfap.figures.image_rows",
     presets={
         **{f"pairs-{dataset}": partial(pairs, dataset) for dataset in DATA_SETS},
         "smoke": lambda: [_SMOKE | {"scenario": ["noise", "natural-flipped"]}],

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from data_loaders.registry import DATA_SETS
 from reflfap import checks
 from reflfap.backend import HostArray, asarray
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.deep.network import Chain, Weights
@@ -171,7 +171,7 @@ EXPERIMENT = Experiment(
     cost=cost,
     options=ImagesOptions,
     reads=lambda config: [(config.dataset, "test")],  # the stage before tells of the others
-    picture="figures.learning_curves",
+    picture="reflfap.figures.learning_curves",
     before=before,
     check_before=perturb.check_before,
     goes_back=perturb.goes_back,

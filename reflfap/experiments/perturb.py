@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from data_loaders.registry import DATA_SETS
 from reflfap.backend import asarray
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.deep import classifier
 from reflfap.errors import refuse
 from reflfap.experiments import bridge, perturbed_set
@@ -100,7 +100,7 @@ EXPERIMENT = Experiment(
     cost=cost,
     options=ImagesOptions,
     reads=both_splits,
-    picture="figures.perturbation_gallery",
+    picture="reflfap.figures.perturbation_gallery",
     before=before,
     check_before=check_before,
     goes_back=goes_back,

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from data_loaders.registry import DATA_SETS
 from reflfap import checks
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.errors import refuse
 from reflfap.experiments.cell import RELEASED_STEPS, AttackConfig
 from reflfap.experiments.classify import ClassifyConfig

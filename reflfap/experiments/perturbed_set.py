@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_loaders.registry import DATA_SETS
 from reflfap import attacks
 from reflfap.attacks import MarginFunction
 from reflfap.backend import HostArray, asarray, on_host, to_host
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.errors import DamagedFileError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-import data_loaders
 import reflfap
+import reflfap.data_loaders
 from reflfap.backend import Namespace, device_facts
 from reflfap.experiments.experiment import Config, Stages, canonical_json
 from reflfap.machine import blas_threads
@@ -60,7 +60,7 @@ def made_by(config: Config, data: str, stages: Stages) -> dict[str, str]:
 def source_sha256() -> str:
     """SHA-256 of all source that computes: it tells what no commit does that was changed since."""
     found = hashlib.sha256()
-    for package in (reflfap, data_loaders):
+    for package in (reflfap, reflfap.data_loaders):
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
             found.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from data_loaders.image_set import ImageSet
-from data_loaders.images import load
-from data_loaders.registry import place as place_of_data
 from reflfap.backend import namespace_for, on_host
+from reflfap.data_loaders.image_set import ImageSet
+from reflfap.data_loaders.images import load
+from reflfap.data_loaders.registry import place as place_of_data
 from reflfap.errors import (
     DamagedFileError,
     NonFiniteError,
@@ -74,7 +74,7 @@ class Place(NamedTuple):
 
 
 def images_of(folder: Path | None, dataset: str, split: str) -> ImageSet:
-    """The images of a data set below `folder`, as `data_loaders.images.load` finds them."""
+    """The images of a data set below `folder`, as `reflfap.data_loaders.images.load` finds them."""
     where = place_of_data(dataset, folder)
     stamp = tuple(_stamp(path) for path in sorted(where.rglob("*")))
     return _split(dataset, split, where.parent, stamp)

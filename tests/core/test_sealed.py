@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from processes import exit_code, fork, hold, kill, listing, wait_until
 
-from data_loaders.download import remove_left_over, scratch
 from reflfap import files
+from reflfap.data_loaders.download import remove_left_over, scratch
 from reflfap.errors import DamagedFileError, StoreError
 from reflfap.files import is_locked, lock, write_text
 from reflfap.sealed import (

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_loaders import artificial as data
+from reflfap.data_loaders import artificial as data
 from reflfap.errors import InputError
 from reflfap.rng import stream
 

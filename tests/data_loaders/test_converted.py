@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_loaders import few_records, small_batches, tar, write
 
-from data_loaders import chunked, cifar, registry
-from data_loaders.converted import pieces, read_images, write_images
-from data_loaders.images import check_converted, convert, load, load_original
-from data_loaders.registry import place
 from reflfap import files
 from reflfap.cli import main as cli
+from reflfap.data_loaders import chunked, cifar, registry
+from reflfap.data_loaders.converted import pieces, read_images, write_images
+from reflfap.data_loaders.images import check_converted, convert, load, load_original
+from reflfap.data_loaders.registry import place
 from reflfap.errors import DamagedFileError, InputError, StoreError
 from reflfap.sealed import write_sealed
 

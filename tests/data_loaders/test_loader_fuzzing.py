@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_loaders import small_batches, tar
 
-from data_loaders import cifar, idx
+from reflfap.data_loaders import cifar, idx
 from reflfap.errors import ReflfapError
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (5, 6, 7), dtype=np.uint8)

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from project import ROOT
 
-from data_loaders import archives, cifar, download, idx, images, registry
-from data_loaders.embedded import make
-from data_loaders.image_set import ImageSet
+from reflfap.data_loaders import archives, cifar, download, idx, images, registry
+from reflfap.data_loaders.embedded import make
+from reflfap.data_loaders.image_set import ImageSet
 from reflfap.errors import DamagedFileError, InputError, ReflfapError, StoreError
 
 COMPLETE = ("mnist", "fashion-mnist", "cifar-10")
@@ -811,7 +811,7 @@ def test_a_slow_server_that_gets_on_is_waited_for(tmp_path, server, mirrors, imp
 FETCH = """
 import sys
 from pathlib import Path
-from data_loaders import download, registry
+from reflfap.data_loaders import download, registry
 sys.path[:0] = ["tests/data_loaders", "tests/support"]
 from test_loaders import data_set
 registry.DATA_SETS["mnist"] = data_set(sys.argv[1])

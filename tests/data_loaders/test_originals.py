@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_loaders import complete, few_records, listing, small_batches, tar, write
 
-from data_loaders import cifar, download, idx, images, registry
+from reflfap.data_loaders import cifar, download, idx, images, registry
 from reflfap.errors import DamagedFileError, InputError
 
 # CIFAR-10 extracted and packed

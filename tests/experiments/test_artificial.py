@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fake_cupy import Fake, OutOfMemoryError
 
-from data_loaders.artificial import DISTRIBUTIONS
 from reflfap import onehidden
+from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.errors import DeviceMemoryError
 from reflfap.experiments import artificial, three_networks
 from reflfap.experiments.artificial import ArtificialConfig

@@ -10,10 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from data_loaders.images import load
-from data_loaders.registry import DATA_SETS
-from figures import learning_curves
 from reflfap.cli import main as cli
+from reflfap.data_loaders.images import load
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.errors import InputError, NonFiniteError
@@ -21,6 +20,7 @@ from reflfap.experiments import classify, deep_training
 from reflfap.experiments.classify import PRESETS, ClassifyConfig
 from reflfap.experiments.experiment import Inputs, both_splits, canonical_json, run_id
 from reflfap.experiments.registry import from_json
+from reflfap.figures import learning_curves
 from reflfap.monitor import Monitor
 from reflfap.runs.store import open_result
 from reflfap.training.minibatch import Curves

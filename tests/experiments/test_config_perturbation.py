@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.errors import InputError
 from reflfap.experiments.cell import VARIANTS
 from reflfap.experiments.classify import ClassifyConfig

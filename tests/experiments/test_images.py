@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_loaders.images import load
-from figures import image_rows
 from reflfap import onehidden
 from reflfap.cli import main as cli
+from reflfap.data_loaders.images import load
 from reflfap.errors import InputError
 from reflfap.experiments import images
 from reflfap.experiments.experiment import Inputs, canonical_json
 from reflfap.experiments.images import ImagesConfig, two_classes
 from reflfap.experiments.registry import from_json
 from reflfap.experiments.three_networks import KnownParts, initial_network, train
+from reflfap.figures import image_rows
 from reflfap.runs.store import open_result
 
 SMALL = {"hidden": 20, "n": 100, "n_adv": 300, "epochs": 10_000}

@@ -13,7 +13,7 @@ from result_files import rewrite
 from small_networks import CLASSES, drawn_images, drawn_weights, every_layer
 from staging import learn_config, with_classifier
 
-from data_loaders.images import load
+from reflfap.data_loaders.images import load
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.deep.convnet import convnet

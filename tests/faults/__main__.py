@@ -32,7 +32,12 @@ CAMPAIGNS = (
 )
 
 PRELOADED = (
-    *("figures.registry", "figures.prediction", "reflfap.audit.page", "reflfap.audit.statements"),
+    *(
+        "reflfap.figures.registry",
+        "reflfap.figures.prediction",
+        "reflfap.audit.page",
+        "reflfap.audit.statements",
+    ),
     *("matplotlib.backends.backend_pdf", "matplotlib.backends.backend_agg"),
 )
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from data_loaders import registry
 from faults.child import Child, command, run
 from faults.contents import Numbers, numbers
+from reflfap.data_loaders import registry
 from reflfap.experiments.classify import ClassifyConfig
 from reflfap.experiments.experiment import identity
 from reflfap.runs.checkpoints import Checkpoints

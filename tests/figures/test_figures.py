@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures import decision_map, path_to_the_limit, style
 from reflfap import onehidden
 from reflfap.cli import main as cli
 from reflfap.experiments import artificial, plane
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.three_networks import NETWORKS
+from reflfap.figures import decision_map, path_to_the_limit, style
 from reflfap.runs.store import open_result
 
 

@@ -9,9 +9,9 @@ from grids import CENTRE, configs, store_cells
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures import decision_boundaries, decision_grid, decision_map, gallery, sweeps
 from reflfap.errors import InputError
 from reflfap.experiments import artificial
+from reflfap.figures import decision_boundaries, decision_grid, decision_map, gallery, sweeps
 from reflfap.runs.store import open_result
 
 

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from figures import pairs
 from reflfap.errors import InputError
 from reflfap.experiments.experiment import canonical_json
 from reflfap.experiments.images import SCENARIOS, ImagesConfig
+from reflfap.figures import pairs
 from reflfap.runs.store import folder_for, write
 from reflfap.sweep import grid
 

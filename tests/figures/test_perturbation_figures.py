@@ -9,8 +9,15 @@ import pytest
 from grids import CENTRE, store_cells
 from perturbed_results import config, tables_of
 
-from data_loaders.images import load
-from figures import (
+from reflfap.data_loaders.images import load
+from reflfap.errors import InputError
+from reflfap.experiments import perturbed_set
+from reflfap.experiments.deep_training import split_of
+from reflfap.experiments.experiment import Inputs
+from reflfap.experiments.images import ImagesConfig
+from reflfap.experiments.learn import LearnConfig
+from reflfap.experiments.perturb_config import SCENARIOS, PerturbConfig
+from reflfap.figures import (
     noise_samples,
     perturbation,
     perturbation_bridge,
@@ -22,13 +29,6 @@ from figures import (
     results_page,
     style,
 )
-from reflfap.errors import InputError
-from reflfap.experiments import perturbed_set
-from reflfap.experiments.deep_training import split_of
-from reflfap.experiments.experiment import Inputs
-from reflfap.experiments.images import ImagesConfig
-from reflfap.experiments.learn import LearnConfig
-from reflfap.experiments.perturb_config import SCENARIOS, PerturbConfig
 from reflfap.runs import running
 
 

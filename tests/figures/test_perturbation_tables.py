@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from perturbed_results import config, tables_of
 
-from figures import perturbation, perturbation_released
 from reflfap.errors import DamagedFileError
 from reflfap.experiments.experiment import identity
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import SCENARIOS, SIZES
+from reflfap.figures import perturbation, perturbation_released
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from grids import CENTRE, configs, store_cells
 
-from figures import accuracy_curves, registry, results_page, sweeps
 from reflfap.cli import main as cli
 from reflfap.errors import DamagedFileError, InputError
 from reflfap.experiments import artificial
+from reflfap.figures import accuracy_curves, registry, results_page, sweeps
 from reflfap.runs.store import open_result
 from reflfap.sweep.table import collect
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures import accuracy_curves, sweeps
-from figures.prediction import Released
 from reflfap.errors import InputError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.figures import accuracy_curves, sweeps
+from reflfap.figures.prediction import Released
 from reflfap.sweep import grid
 
 SEEDS = (0, 1, 2)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm as normal_distribution
 
-from figures import multiplier_bounds, prediction, style, two_effects
 from reflfap.errors import InputError
 from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.figures import multiplier_bounds, prediction, style, two_effects
 from reflfap.theory.orthogonality import smallest_dimension
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
 

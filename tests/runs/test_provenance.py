@@ -191,7 +191,7 @@ def test_a_result_of_another_revision_says_so(tmp_path, monkeypatch, capsys):
 
 def test_the_code_is_told_by_its_text(tmp_path, monkeypatch):
     """Any changed line of the package is another code, whatever git or the version says."""
-    for package in (provenance.reflfap, provenance.data_loaders):
+    for package in (provenance.reflfap, provenance.reflfap.data_loaders):
         name, file = package.__name__, package.__file__
         folder = shutil.copytree(os.path.dirname(file), tmp_path / name)
         monkeypatch.setattr(package, "__file__", str(folder / "__init__.py"))

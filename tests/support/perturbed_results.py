@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from data_loaders.registry import DATA_SETS
-from figures import perturbation
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.experiments import perturbed_set
 from reflfap.experiments.deep_training import split_of
 from reflfap.experiments.experiment import Dataset, canonical_json
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import SCENARIOS, PerturbConfig
 from reflfap.experiments.perturbed_set import SET
+from reflfap.figures import perturbation
 from reflfap.runs import running, store
 from reflfap.sweep.table import collect
 from reflfap.training.minibatch import Curves

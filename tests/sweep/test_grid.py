@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_loaders.artificial import DISTRIBUTIONS
+from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.errors import InputError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig

@@ -144,7 +144,7 @@ settings.load_profile("mutations")
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The project, without what Python compiled of it."""
-    for name in ("reflfap", "data_loaders", "figures", "tests"):
+    for name in ("reflfap", "tests"):  # of links what they lead to
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
     shutil.copy(ROOT / "setup.cfg", tmp_path)
