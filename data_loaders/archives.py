@@ -23,11 +23,12 @@ BLOCK = 2**16  # bytes read at once
 PIECE = 2**20  # bytes decompressed at once
 LARGEST = 2**29  # bytes of an original file: CIFAR-10 unpacked has 184 million
 XZ_MEMORY = 2**27  # the strongest preset, xz -9, takes half of it
+FETCH = "remove it and fetch it again with `reflfap data fetch`"
+GET = "fetch it with `reflfap data fetch`"
 
 
-def damaged(path: Path, expected: str, got: str, remedy: str = "") -> NoReturn:
+def damaged(path: Path, expected: str, got: str, remedy: str = FETCH) -> NoReturn:
     """Raise DamagedFileError in the one form: file, expected, got, what to do."""
-    remedy = remedy or "remove it and fetch it again with `reflfap data fetch`"
     raise DamagedFileError(f"{path}: expected {expected}, got {got}; {remedy}")
 
 
@@ -65,17 +66,22 @@ class Stream:
 
     Compression is told by the first bytes; members one after the other are joined, as gzip, bzip2
     and xz do. Reading beyond `limit` decompressed bytes, damage and truncation raise
-    DamagedFileError. Holds 64 KiB of input, 1 MiB of output and what the decoder needs.
+    DamagedFileError, which says `remedy`. Holds 64 KiB of input, 1 MiB of output and what the
+    decoder needs.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, limit: int) -> None:
-        self.path, self.limit, self.position = path, limit, 0
+    def __init__(self, file: BinaryIO, path: Path, limit: int, remedy: str = FETCH) -> None:
+        self.path, self.limit, self.remedy, self.position = path, limit, remedy, 0
         self._file = file
         head = file.read(6)
         file.seek(0)
         kinds = [make for magic, make in DECODERS.items() if head.startswith(magic)]
         self._make: Any = kinds[0] if kinds else None
         self._decoder: Any = kinds[0]() if kinds else None
+
+    def refuse(self, expected: str, got: str) -> NoReturn:
+        """Raise DamagedFileError for this file."""
+        damaged(self.path, expected, got, self.remedy)
 
     def most(self) -> int:
         """An upper bound of what the whole file can hold, in bytes, known before reading it."""
@@ -91,7 +97,7 @@ class Stream:
         piece = self._file.read(most) if self._decoder is None else self._decompressed(most)
         self.position += len(piece)
         if self.position > self.limit:
-            damaged(self.path, f"at most {self.limit} decompressed bytes", "more")
+            self.refuse(f"at most {self.limit} decompressed bytes", "more")
         return piece
 
     def _decompressed(self, most: int) -> bytes:
@@ -108,11 +114,11 @@ class Stream:
             try:
                 piece: bytes = decoder.decompress(data, most)
             except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError) as error:
-                damaged(self.path, "sound compressed data", f"damage ({error})")
+                self.refuse("sound compressed data", f"damage ({error})")
             if piece:
                 return piece
             if starved and not decoder.eof:
-                damaged(self.path, "a complete compressed file", "a truncated one")
+                self.refuse("a complete compressed file", "a truncated one")
 
     def fill(self, target: HostArray, what: str) -> None:
         """The next bytes into the whole of `target`, contiguous uint8; `what` names them."""
@@ -121,7 +127,7 @@ class Stream:
         while done < len(view):
             piece = self.some(len(view) - done)
             if not piece:
-                damaged(self.path, f"{len(view)} bytes of {what}", f"{done}: truncated")
+                self.refuse(f"{len(view)} bytes of {what}", f"{done}: truncated")
             view[done : done + len(piece)] = piece
             done += len(piece)
 
@@ -131,7 +137,7 @@ class Stream:
         while len(target) < size:
             piece = self.some(size - len(target))
             if not piece:
-                damaged(self.path, f"{size} bytes of {what}", f"{len(target)}: truncated")
+                self.refuse(f"{size} bytes of {what}", f"{len(target)}: truncated")
             target += piece
         return bytes(target)
 
@@ -139,7 +145,7 @@ class Stream:
         """Read on to `position` and forget what passes."""
         while self.position < position:
             if not self.some(position - self.position):
-                damaged(self.path, f"{position} bytes of {what}", f"{self.position}: truncated")
+                self.refuse(f"{position} bytes of {what}", f"{self.position}: truncated")
 
     def finish(self) -> None:
         """Read to the end, which verifies the checksums that gzip, bzip2 and xz files carry."""
@@ -148,9 +154,9 @@ class Stream:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path, remedy: str = FETCH) -> Iterator[BinaryIO]:
     """The regular file at `path`, open; StoreError if there is none, or if it cannot be read."""
-    with open_regular(path, "fetch it with `reflfap data fetch`") as file:
+    with open_regular(path, GET if remedy == FETCH else remedy) as file:
         try:
             yield file
         except OSError as error:
@@ -160,10 +166,10 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def decompressed(path: Path, limit: int) -> Iterator[Stream]:
+def decompressed(path: Path, limit: int, remedy: str = FETCH) -> Iterator[Stream]:
     """The Stream of the file at `path`; StoreError if it cannot be read or is no regular file."""
-    with _opened(path) as file:
-        yield Stream(file, path, limit)
+    with _opened(path, remedy) as file:
+        yield Stream(file, path, limit, remedy)
 
 
 def size_and_digest(path: Path) -> tuple[int, str]:
@@ -194,9 +200,9 @@ def members(stream: Stream) -> Iterator[tarfile.TarInfo]:
             member = tarfile.TarInfo.frombuf(block, "ascii", "replace")
         except tarfile.HeaderError as error:
             got = f"other bytes ({error}): damaged, or no tar archive"
-            damaged(stream.path, "a tar header with its checksum", got)
+            stream.refuse("a tar header with its checksum", got)
         if member.size < 0:  # the library takes it
-            damaged(stream.path, "a member size of at least 0", f"{member.size}")
+            stream.refuse("a member size of at least 0", f"{member.size}")
         end = stream.position + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
         yield member
         stream.skip_to(end, "the archive")

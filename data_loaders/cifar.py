@@ -1,13 +1,14 @@
-"""CIFAR-10, binary version: from its archive in any compression, or from the extracted folder.
+"""CIFAR-10 and CIFAR-100, binary version: from the archive in any compression, or its folder.
 
-A batch is 10,000 records of 3073 bytes: the label 0 to 9, then 32 x 32 bytes each of red, green and
-blue, row by row. Archives are read in memory; no member is ever written to disk.
+A batch of CIFAR-10 is 10,000 records of 3073 bytes: the label 0 to 9, then 32 x 32 bytes each of
+red, green and blue, row by row. CIFAR-100 has a file for each split, and two labels in a record, of
+20 coarse and 100 fine classes. Archives are read in memory; no member is ever written to disk.
 """
 
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from reflfap import checks
 from reflfap.backend import HostArray
-from reflfap.data_loaders.archives import Stream, damaged, decompressed, members
+from reflfap.data_loaders.archives import FETCH, Stream, damaged, decompressed, members
 from reflfap.errors import refuse
 
 FOLDER = "cifar-10-batches-bin"
@@ -28,6 +29,11 @@ BATCHES = {
 RECORDS, PIXELS, CLASSES = 10_000, 3 * 32 * 32, 10
 RECORD, PART = 1 + PIXELS, 1000  # bytes; records held at once
 WALK_LIMIT = 400_000_000  # bytes; the archive has 184 million
+FOLDER_100, PICKLED_100 = "cifar-100-binary", ("cifar-100-python.tar.gz", "cifar-100-python")
+ARCHIVES_100 = tuple(name.replace("-10-", "-100-") for name in ARCHIVES)
+RECORDS_100, CLASSES_100 = {"train": 50_000, "test": 10_000}, 100
+_NAMES_100, _MOST_TEXT = "fine_label_names.txt", 10_000  # bytes; it has 1,000
+_OWN = "give the archive cifar-100-binary.tar.gz, or its folder, whole"
 
 
 class Batches(NamedTuple):
@@ -97,46 +103,93 @@ def batches(
     A part is the name, the number of its first record, and the records (rows, 3073) uint8, the same
     array each time. DamagedFileError unless all files are as they should be.
     """
-    if place.name in PICKLED:
+    _refuse_pickles(place, "cifar-10", PICKLED, FOLDER)
+    for name, path, size, stream in _files(place, FOLDER, names):
+        _size_is(path, size, records)
+        yield from ((name, first, some) for first, some in _parts(stream, name, records))
+
+
+def read_cifar100(
+    place: Path, records: Mapping[str, int] = RECORDS_100
+) -> tuple[dict[str, Batches], tuple[str, ...]]:
+    """Both splits of CIFAR-100, by "train" and "test", with the fine labels, and their names.
+
+    Raises as `read_cifar10` does, and costs as much as both of its splits.
+    """
+    _refuse_pickles(place, "cifar-100", PICKLED_100, FOLDER_100)
+    files, found = {f"{split}.bin": split for split in records}, {}
+    names: tuple[str, ...] = ()
+    for name, path, size, stream in _files(place, FOLDER_100, (*files, _NAMES_100), _OWN):
+        if name == _NAMES_100:
+            text = stream.take(min(size, _MOST_TEXT), "names").decode("ascii", "replace")
+            names = tuple(text.split())
+            continue
+        count = records[files[name]]
+        _size_is(path, size, count, 1 + RECORD, _OWN)
+        one = Batches(np.empty((count, 3, 32, 32), np.uint8), np.empty(count, np.uint8))
+        for first, some in _parts(stream, name, count, 1 + RECORD):
+            rows = slice(first, first + len(some))
+            one.labels[rows] = some[:, 1]
+            one.images[rows].reshape(len(some), PIXELS)[...] = some[:, 2:]
+        if one.labels.max() >= CLASSES_100:
+            damaged(path, f"labels 0 to {CLASSES_100 - 1}", f"{one.labels.max()}", _OWN)
+        found[files[name]] = one
+    if len(set(names)) != CLASSES_100:
+        damaged(place / _NAMES_100, f"{CLASSES_100} names", f"{len(set(names))}", _OWN)
+    return found, names
+
+
+def _refuse_pickles(place: Path, name: str, pickled: tuple[str, ...], folder: str) -> None:
+    if place.name in pickled:
         got = f"{place.name}, whose pickles run code when they are read"
-        fetch = f"fetch cifar-10-binary.tar.gz instead, or a folder {FOLDER}"
-        refuse("cifar-10", "the binary version", got, fetch)
+        fetch = f"fetch {name}-binary.tar.gz instead, or a folder {folder}"
+        refuse(name, "the binary version", got, fetch)
+
+
+def _files(
+    place: Path, folder: str, names: tuple[str, ...], remedy: str = FETCH
+) -> Iterator[tuple[str, Path, int, Stream]]:
+    """Each named file once, in the order of `place`, the extracted `folder` or its archive: its
+    name, how errors call it, its bytes, and the stream that stands at its first."""
     if place.is_dir():
         for name in names:
-            with decompressed(place / name, limit=records * RECORD + 1) as stream:
-                _size_is(stream.path, stream.most(), records)
-                yield from _parts(stream, name, records)
+            with decompressed(place / name, WALK_LIMIT, remedy) as stream:
+                yield name, stream.path, stream.most(), stream
                 stream.finish()
         return
     missing = set(names)
-    with decompressed(place, WALK_LIMIT) as stream:
+    with decompressed(place, WALK_LIMIT, remedy) as stream:
         for header in members(stream):
-            folder, _, file = header.name.removeprefix("./").rpartition("/")
-            if folder != FOLDER or file not in names:
+            inside, _, file = header.name.removeprefix("./").rpartition("/")
+            if inside != folder or file not in names:
                 continue
             member = place / header.name
             if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):  # isreg() takes sparse files
-                damaged(member, "a regular file", "a link, folder or device")
+                damaged(member, "a regular file", "a link, folder or device", remedy)
             if file not in missing:
-                damaged(member, "one such member", "two")
+                damaged(member, "one such member", "two", remedy)
             missing.remove(file)
-            _size_is(member, header.size, records)
-            yield from _parts(stream, file, records)
+            yield file, member, header.size, stream
     if missing:
-        damaged(place, f"{FOLDER}/{min(missing)} in the archive", "no such member")
+        damaged(place, f"{folder}/{min(missing)} in the archive", "no such member", remedy)
 
 
-def _parts(stream: Stream, name: str, records: int) -> Iterator[tuple[str, int, HostArray]]:
-    part = np.empty((min(PART, records), RECORD), np.uint8)
+def _parts(
+    stream: Stream, name: str, records: int, record: int = RECORD
+) -> Iterator[tuple[int, HostArray]]:
+    part = np.empty((min(PART, records), record), np.uint8)
     for first in range(0, records, PART):
         some = part[: min(PART, records - first)]
         stream.fill(some, name)
-        yield name, first, some
+        yield first, some
 
 
-def _size_is(path: Path, size: int, records: int) -> None:
-    if size != records * RECORD:
-        damaged(path, f"{records * RECORD} bytes, {records} records of {RECORD}", f"{size}")
+def _size_is(
+    path: Path, size: int, records: int, record: int = RECORD, remedy: str = FETCH
+) -> None:
+    if size != records * record:
+        expected = f"{records * record} bytes, {records} records of {record}"
+        damaged(path, expected, f"{size}", remedy)
 
 
 def as_records(images: HostArray, labels: HostArray, rows: int = PART) -> Iterator[HostArray]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from reflfap import checks
 from reflfap.backend import HostArray
-from reflfap.data_loaders import cifar, idx, originals, registry
+from reflfap.data_loaders import cifar, idx, originals, own_images, registry
 from reflfap.data_loaders.archives import damaged
 from reflfap.data_loaders.chunked import AGAIN
 from reflfap.data_loaders.converted import read_converted, write_images
@@ -28,6 +28,7 @@ CONVERT = "convert the set again with `reflfap data convert`, or remove the file
 def load(name: str, split: str = "train", folder: Path | None = None) -> ImageSet:
     """The "train" or "test" split of mnist, fashion-mnist, cifar-10 or embedded.
 
+    Or of an own set by its descriptor, where `folder` is its path: see `own_images.own_set`.
     Read from folder/name; without `folder` from $REFLFAP_DATA, else from the platform's cache;
     "embedded" comes with the package. What `convert` wrote is used where it is there, the original
     files otherwise; the set is the same. InputError for unknown names and missing files, saying
@@ -39,6 +40,8 @@ def load(name: str, split: str = "train", folder: Path | None = None) -> ImageSe
     images and a few MB; xz needs 8 MB besides, and originals that are read what they hold.
     """
     checks.choice("split", split, SPLITS)
+    if registry.is_own(name) and folder is not None:
+        return own_images.own_set(folder).called(name, folder).split(split)
     path = registry.place(name, folder) / f"{split}.h5"
     if not path.exists() or name == "embedded":
         return load_original(name, split, folder)

@@ -22,15 +22,19 @@ def idx_candidates(name: str, place: Path) -> list[dict[str, list[Path]]]:
     folders = [place]
     if name in TORCHVISION:
         folders += [place / "raw", place.parent / TORCHVISION[name] / "raw"]
-    spellings = {}
-    for file in DATA_SETS[name].files:
-        names = (file.name, file.name.removesuffix(".gz"))
-        dotted = (one.replace("-idx", ".idx") for one in names)
-        spellings[file.name] = dict.fromkeys((*names, *dotted))  # each once
     return [
-        {name: [folder / one for one in all_of] for name, all_of in spellings.items()}
+        {
+            file.name: [folder / one for one in spellings(file.name)]
+            for file in DATA_SETS[name].files
+        }
         for folder in folders
     ]
+
+
+def spellings(name: str) -> list[str]:
+    """The names that an idx file goes by which is published as `name`, the surest first."""
+    names = (name, name.removesuffix(".gz"))
+    return list(dict.fromkeys((*names, *(one.replace("-idx", ".idx") for one in names))))
 
 
 def idx_files(name: str, place: Path) -> dict[str, Path]:

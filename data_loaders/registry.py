@@ -5,11 +5,15 @@ Datasets; sizes and SHA-256 belong to the very files whose MD5 the authors and t
 Those of unpacked files are those of what the published files hold.
 """
 
+import functools
 import os
+import re
+from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reflfap import checks
+from reflfap.errors import refuse
 
 
 class File(NamedTuple):
@@ -172,6 +176,74 @@ CIFAR_BATCHES = {  # for archives packed anew and extracted folders
     "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
     "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
 }
+
+
+_DESCRIPTOR = re.compile(
+    r"([a-z0-9-]{1,30}):([1-4])x(\d{1,4})x(\d{1,4}):(\d{1,3}):(\d{1,8})\+(\d{1,8}):[0-9a-f]{16}",
+    re.ASCII,
+)
+"""Own set: STEM:CxHxW:CLASSES:TRAIN+TEST:DIGEST, as `descriptor_for` writes it."""
+
+MOST_SIDE, MOST_CLASSES, MOST_IMAGES = 1024, 256, 10**7  # of an own set
+
+
+def short_name(stem: str) -> str:
+    """A file's name as descriptors have it: at most 30 of a to z, 0 to 9 and -."""
+    return re.sub("[^a-z0-9]+", "-", stem.lower()).strip("-")[:30].strip("-") or "set"
+
+
+def descriptor_for(
+    stem: str, shape: tuple[int, ...], classes: int, sizes: tuple[int, int], digest: str
+) -> str:
+    """The descriptor of an own set: all that a config must know of it, and which data it is.
+
+    `stem` is made a `short_name`, `digest` reduced to 16 hexadecimal digits.
+    """
+    sides = "x".join(map(str, shape))
+    return f"{short_name(stem)}:{sides}:{classes}:{sizes[0]}+{sizes[1]}:{digest[:16]}"
+
+
+def data_set(name: Any, option: str = "dataset") -> DataSet:
+    """The data set `name`: one of DATA_SETS, or an own one by its descriptor.
+
+    An own set has no files, licence or checksums here, and its classes are called by number.
+    InputError, naming `option`, for anything else: sides 1 to 1024, 2 to 256 classes, up to 10^7
+    images. Reads no file.
+    """
+    if isinstance(name, str):
+        if name in DATA_SETS:
+            return DATA_SETS[name]
+        if found := _own(name):
+            return found
+    near = get_close_matches(str(name), DATA_SETS, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    remedy = f"{hint}on the command line it may be the path of your own set (docs/images.md)"
+    known = ", ".join(sorted(DATA_SETS))
+    refuse(option, f"one of {known}, or an own set", repr(name)[:120], remedy)
+
+
+def is_own(name: str) -> bool:
+    """Whether `name` is the descriptor of an own set."""
+    return name not in DATA_SETS and _own(name) is not None
+
+
+@functools.lru_cache(maxsize=64)
+def _own(descriptor: str) -> DataSet | None:
+    """What a descriptor says; None where it is none. Each has one spelling, as each run one id."""
+    if (found := _DESCRIPTOR.fullmatch(descriptor)) is None:
+        return None
+    stem, *texts = found.groups()
+    numbers = [int(text) for text in texts]
+    channels, height, width, classes, train, test = numbers
+    sound = (
+        [str(number) for number in numbers] == texts
+        and 1 <= min(height, width) <= max(height, width) <= MOST_SIDE
+        and 2 <= classes <= MOST_CLASSES
+        and 1 <= min(train, test) <= max(train, test) <= MOST_IMAGES
+    )
+    names = tuple(str(number) for number in range(classes))
+    shape, sizes = (channels, height, width), (train, test)
+    return DataSet(stem, "your own", names, shape, sizes, (), ("", ""), ()) if sound else None
 
 
 def place(name: str, folder: Path | None = None) -> Path:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from reflfap.figures import prediction, registry, style
+from reflfap.terminal import tell
 
 
 def main(argv: list[str]) -> None:
@@ -15,7 +16,8 @@ def main(argv: list[str]) -> None:
     name, results, *rest = argv
     folder, reference = Path(*rest) if rest else style.RENDERED, prediction.reference_folder()
     for outcome in registry.make_all(Path(results), folder, reference, [name]):
-        print(*(outcome.paths or (f"{outcome.name}: {outcome.missing}",)), sep="\n")
+        for line in outcome.paths or (f"{outcome.name}: {outcome.missing}",):
+            tell(line)
 
 
 if __name__ == "__main__":

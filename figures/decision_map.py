@@ -24,7 +24,7 @@ from matplotlib.lines import Line2D
 from reflfap import onehidden
 from reflfap.backend import HostArray
 from reflfap.data_loaders.artificial import DISTRIBUTIONS
-from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.cell import CellConfig
 from reflfap.experiments.experiment import Inputs, Stored
 from reflfap.experiments.three_networks import NETWORKS
 from reflfap.figures import style
@@ -32,6 +32,15 @@ from reflfap.runs.store import open_result
 
 HALF_WIDTH = 3.4  # for uniform data; for others in proportion to their standard deviation
 RESOLUTION = 341
+
+
+class Plane(NamedTuple):
+    """Networks and samples on a plane, as experiments.plane puts them there."""
+
+    weights: Mapping[str, HostArray]  # (m, 2) by network
+    samples: HostArray  # (n, 2)
+    labels: HostArray  # (n,)
+    directions: HostArray  # (2, 2) v and u
 
 
 class DecisionMap(NamedTuple):
@@ -46,32 +55,57 @@ class DecisionMap(NamedTuple):
 
 def compute(result: Stored, resolution: int = RESOLUTION) -> DecisionMap:
     """The decision map of a stored cell of E1; InputError for a result of another experiment."""
-    config = result.config_of(ArtificialConfig)
-    edge = HALF_WIDTH * math.sqrt(3 * DISTRIBUTIONS[config.data].variance)
+    config = result.config_of(CellConfig)
+    weights = {name: result.array(f"plane/{name}", (config.hidden, 2)) for name in NETWORKS}
+    samples, labels = result.array("plane/samples", (-1, 2)), result.array("plane/labels", (-1,))
+    directions, edge = result.array("plane/directions", (2, 2)), None
+    if known := DISTRIBUTIONS.get(getattr(config, "data", "")):
+        edge = HALF_WIDTH * math.sqrt(3 * known.variance)
+    plane = Plane(weights, samples, labels, directions)
+    return on_plane(plane, config.slope, edge, resolution)
+
+
+def on_plane(
+    plane: Plane, slope: float, edge: float | None = None, resolution: int = RESOLUTION
+) -> DecisionMap:
+    """What networks of this leaky slope say on the plane, up to `edge` each way; by default as far
+    as all but a hundredth of the samples lie, and a quarter more."""
+    if edge is None:
+        edge = 1.25 * float(np.quantile(np.abs(plane.samples).max(axis=1), 0.99)) or 1.0
     axis = np.linspace(-edge, edge, resolution)
     outputs = {}
-    for name in NETWORKS:
-        net = onehidden.network(result.array(f"plane/{name}", (config.hidden, 2)), config.slope)
+    for name, weights in plane.weights.items():
+        net = onehidden.network(weights, slope)
         rows = (np.stack([axis, np.full(resolution, t)], axis=1) for t in axis)
         f = np.stack([onehidden.forward(net, row)[0] for row in rows])
-        outputs[name] = f / np.abs(f).max()
-    samples, labels = result.array("plane/samples", (-1, 2)), result.array("plane/labels", (-1,))
-    return DecisionMap(axis, outputs, samples, labels, result.array("plane/directions", (2, 2)))
+        outputs[name] = f / (np.abs(f).max() or 1.0)
+    return DecisionMap(axis, outputs, plane.samples, plane.labels, plane.directions)
 
 
 def draw(result: Stored) -> Figure:
-    """The picture, at column width."""
-    data = compute(result)
+    """The picture of a stored cell, at column width."""
+    config = result.config_of(CellConfig)
+    accuracies = {name: result.metrics[f"acc_{name}"] for name in NETWORKS}
+    about = (
+        f"$d$ = {config.inputs}, $N$ = {config.n}, $N_{{adv}}$ = {config.n_adv}, "
+        f"{config.norm}, ε = {config.size:.3g}"
+    )
+    return picture(compute(result), accuracies, about)
+
+
+def picture(data: DecisionMap, accuracies: Mapping[str, float], about: str) -> Figure:
+    """The picture of a map, with the accuracies of its networks and a line about it."""
     with plt.rc_context(style.RC):
         figure, axes = plt.subplots(figsize=(3.5, 4.4), layout="constrained")
         backdrop(axes, data)
-        for name, look in style.NETWORKS.items():
-            label = f"{name} ({result.metrics[f'acc_{name}']:.2f})"
-            boundary(axes, data, name, look | {"label": label})
+        for name in data.outputs:
+            label = f"{name} ({accuracies[name]:.2f})"
+            boundary(axes, data, name, style.NETWORKS[name] | {"label": label})
         for name, (s, t) in zip("vu", data.directions, strict=True):
             axes.annotate("", (s, t), (0, 0), arrowprops={"arrowstyle": "->", "shrinkB": 0})
             axes.text(1.25 * s, 1.25 * t, name, style="italic", ha="center", va="center")
-        _label(axes, result)
+        name_axes(axes)
+        axes.set_title(f"Decision boundaries (and accuracy on natural data)\n{about}")
         legend(figure, axes)
     return figure
 
@@ -113,16 +147,6 @@ def legend(figure: Figure, axes: Axes) -> None:
         loc="outside lower center",
         ncols=2,
         handlelength=2.6,
-    )
-
-
-def _label(axes: Axes, result: Stored) -> None:
-    name_axes(axes)
-    config = result.config_of(ArtificialConfig)
-    axes.set_title(
-        "Decision boundaries (and accuracy on natural data)\n"
-        f"$d$ = {config.dim}, $N$ = {config.n}, $N_{{adv}}$ = {config.n_adv}, "
-        f"{config.norm}, ε = {config.size:.3g}"
     )
 
 

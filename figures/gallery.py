@@ -77,18 +77,30 @@ def balanced(y: HostArray) -> HostArray:
 
 
 def draw(data: Samples, config: ArtificialConfig) -> Figure:
-    """Four rows of images, at the width of two columns."""
+    """The rows of a cell."""
     low, high = DISTRIBUTIONS[config.data].low, DISTRIBUTIONS[config.data].high
     if not math.isfinite(low):
         low, high = -3.0, 3.0  # of a standard Gaussian all but a quarter of a percent
+    label, target = (_signed(y) for y in (data.label, data.target))
+    return picture(data, (low, high), label, target, _title(data, config))
+
+
+def picture(
+    data: Samples, ends: tuple[float, float], label: list[str], target: list[str], title: str
+) -> Figure:
+    """Four rows of images, at the width of two columns; the ends of the data are black and white.
+
+    `label` and `target` are what is written above natural and attacked samples.
+    """
+    low, high = ends
     size = float(np.abs(data.perturbation).max()) or 1.0
     grey = {"cmap": "gray", "vmin": low, "vmax": high}
     signed = {"cmap": style.SIGNED, "vmin": -1.0, "vmax": 1.0}
     rows = {
-        "natural": (data.natural, grey, _titles("label", data.label)),
+        "natural": (data.natural, grey, [f"label {one}" for one in label]),
         "noise": (data.noise, grey, []),
         f"perturbation\n× {1 / size:.3g}\norange +\nblue −": (data.perturbation / size, signed, []),
-        "attacked": (data.attacked, grey, _titles("target", data.target)),
+        "attacked": (data.attacked, grey, [f"target {one}" for one in target]),
     }
     with plt.rc_context(style.RC):
         figure, grid = plt.subplots(len(rows), SHOWN, figsize=(7, 4.95), layout="constrained")
@@ -97,16 +109,16 @@ def draw(data: Samples, config: ArtificialConfig) -> Figure:
         for (name, (images, look, titles)), line in zip(rows.items(), grid, strict=True):
             for image, axes in zip(images, line, strict=False):
                 axes.imshow(image, interpolation="nearest", **look)
-            for title, axes in zip(titles, line, strict=False):
-                axes.set_title(title)
+            for above, axes in zip(titles, line, strict=False):
+                axes.set_title(above)
             where = {"transform": line[0].transAxes, "ha": "right", "va": "center"}
             line[0].text(-0.08, 0.5, name, **where)
-        figure.suptitle(_title(data, config), size=style.RC["axes.titlesize"])
+        figure.suptitle(title, size=style.RC["axes.titlesize"])
     return figure
 
 
-def _titles(name: str, y: HostArray) -> list[str]:
-    return [f"{name} {'+1' if one > 0 else '−1'}" for one in y]
+def _signed(y: HostArray) -> list[str]:
+    return ["+1" if one > 0 else "−1" for one in y]
 
 
 def _title(data: Samples, config: ArtificialConfig) -> str:

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reflfap.backend import HostArray
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import data_set
 from reflfap.experiments import images
 from reflfap.experiments.experiment import Inputs, Stored
 from reflfap.experiments.images import ImagesConfig, two_classes
@@ -43,7 +43,7 @@ class Rows(NamedTuple):
 def compute(result: Stored, data: images.ClassPair) -> Rows:
     """The rows of a stored cell of E3; `data` are the images it was computed from."""
     config = result.config_of(ImagesConfig)
-    shape = DATA_SETS[config.dataset].shape
+    shape = data_set(config.dataset).shape
     x_adv = result.array("data/adversarial/x", (-1, config.inputs))[:SHOWN]
     target = result.array("data/adversarial/y", (-1,))[:SHOWN]
     samples = images.prepare(config, data)
@@ -107,7 +107,7 @@ def _show(axes: Axes, image: HostArray, grey: bool = False) -> None:
 def save(result: Stored, data: images.ClassPair, folder: Path) -> list[Path]:
     """Draw the cell and save it as image_rows.png and .pdf in `folder`."""
     config, rows = result.config_of(ImagesConfig), compute(result, data)
-    names = DATA_SETS[config.dataset].class_names
+    names = data_set(config.dataset).class_names
     titles = tuple(names[int(one)] if one.isdigit() else one for one in config.classes)
     return style.save(draw(rows, (titles[0], titles[1])), folder / "image_rows")
 

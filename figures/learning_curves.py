@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from reflfap.backend import HostArray
+from reflfap.data_loaders.registry import data_set
 from reflfap.experiments.deep_training import DeepConfig
 from reflfap.experiments.experiment import Inputs, Stored
 from reflfap.experiments.learn import LearnConfig
@@ -33,8 +34,13 @@ TRAIN = style.NETWORKS["standard"] | {"linewidth": 1.0, "marker": "s", "markersi
 
 def compute(result: Stored) -> Curves:
     """The curves that the result of a classifier, or of what learned a perturbed set, holds."""
-    name = "adversarial" if result.config.experiment == "learn" else "standard"
+    name = "standard" if result.config.experiment == "classify" else "adversarial"
     return Curves(*(result.array(f"traces/{name}/{one}", (-1,)) for one in Curves._fields))
+
+
+def set_title(dataset: str) -> str:
+    """A data set, as a reader knows it; an own one is called as its file."""
+    return TITLES.get(dataset) or data_set(dataset).title
 
 
 def network_name(config: DeepConfig) -> str:
@@ -47,11 +53,13 @@ def network_name(config: DeepConfig) -> str:
 def title(config: DeepConfig) -> str:
     """What was trained on what."""
     images = f"{config.subset:,} images" if config.subset else "all images"
+    if config.experiment == "learn-set":
+        images = images.replace("images", "perturbed images made elsewhere")
     if isinstance(config, LearnConfig):
         count = f"{config.subset or config.samples:,}"
         images = f"{count} perturbed ({config.scenario}, {config.norm})"
         images = images if config.size else f"{count} unperturbed ({config.scenario})"
-    return f"{network_name(config)}, {TITLES[config.dataset]}, {images}"
+    return f"{network_name(config)}, {set_title(config.dataset)}, {images}"
 
 
 def error(accuracy: HostArray) -> HostArray:

@@ -20,13 +20,13 @@ import numpy as np
 
 from reflfap.backend import HostArray
 from reflfap.errors import DamagedFileError, refuse
-from reflfap.experiments.cell import VARIANTS
 from reflfap.experiments.experiment import canonical_json, identity
 from reflfap.experiments.learn import LearnConfig
-from reflfap.experiments.perturb_config import SCENARIOS, SIZES, PerturbConfig
+from reflfap.experiments.perturb_config import SCENARIOS, PerturbConfig, usual_size
 from reflfap.figures import learning_curves
 from reflfap.figures.sweeps import NORMS
 from reflfap.files import write_text
+from reflfap.norms import VARIANTS
 from reflfap.runs.store import complete_results, open_result
 from reflfap.sweep.table import read_table
 from reflfap.training.minibatch import Curves
@@ -188,7 +188,7 @@ def attacks_its_own(config: LearnConfig) -> bool:
 
 def is_released_attack(config: PerturbConfig) -> bool:
     """Whether size and variant of the attack are those of the released code."""
-    usual = config.size == SIZES[config.dataset][config.norm]
+    usual = config.size == usual_size(config.dataset, config.norm)
     return usual and config.variant == VARIANTS[config.norm][0]
 
 
@@ -221,7 +221,7 @@ def title(dataset: str, shown: Sequence[LearnConfig]) -> str:
     """A data set, and networks and presets of what is shown of it."""
     networks = " and ".join(sorted({learning_curves.network_name(config) for config in shown}))
     presets = " and ".join(sorted({config.preset for config in shown}))
-    return f"{learning_curves.TITLES[dataset]}; {networks}; preset {presets}"
+    return f"{learning_curves.set_title(dataset)}; {networks}; preset {presets}"
 
 
 def write(results: Path, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reflfap.backend import HostArray
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import data_set
 from reflfap.errors import refuse
 from reflfap.experiments.experiment import canonical_json
 from reflfap.experiments.learn import LearnConfig
@@ -68,7 +68,7 @@ def choose(cells: Iterable[DeepCell], dataset: str) -> DeepCell:
 
 def compute(cell: DeepCell) -> Confusion:
     """The counts of a stored run."""
-    classes = len(DATA_SETS[cell.config.dataset].class_names)
+    classes = len(data_set(cell.config.dataset).class_names)
     with open_result(cell.path) as result:
         return Confusion(cell.config, result.array("confusion", (classes, classes), "i"))
 
@@ -80,7 +80,7 @@ def draw(found: Confusion) -> Figure:
         figure, (square, bars) = plt.subplots(
             1, 2, figsize=(5.2, 3.9), width_ratios=[3.2, 1], sharey=True, layout="constrained"
         )
-        _matrix(square, found.shares, DATA_SETS[config.dataset].class_names)
+        _matrix(square, found.shares, data_set(config.dataset).class_names)
         _bars(bars, np.diag(found.shares))
         which = f"{NORMS[config.norm]}, {TITLES[config.scenario]}, {samples(config):,} samples"
         figure.suptitle(

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reflfap.backend import HostArray
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import data_set
 from reflfap.errors import refuse
 from reflfap.experiments.deep_training import split_of
 from reflfap.experiments.experiment import Inputs, Stored, both_splits, canonical_json
@@ -102,7 +102,7 @@ def compute(sets: dict[str, PerturbedSet], inputs: Inputs | None = None) -> Samp
         if not same or not np.array_equal(target, source.target[:count]):
             remedy = "show it where its images are, or make it again"
             refuse("set", f"one made of the images of {config.dataset}", one.path, remedy)
-    x = source.draw(0)[:count].reshape(count, *DATA_SETS[config.dataset].shape)
+    x = source.draw(0)[:count].reshape(count, *data_set(config.dataset).shape)
     configs = {norm: one.config for norm, one in sets.items()}
     return Samples(configs, x, source.label[:count], source.target[:count], perturbed)
 
@@ -114,7 +114,7 @@ def factor(change: HostArray) -> float:
 
 def headings(samples: Samples) -> list[str]:
     """A title a column: what the source shows, if anything, and its target."""
-    names = DATA_SETS[samples.config.dataset].class_names
+    names = data_set(samples.config.dataset).class_names
     shown = ["noise" if one < 0 else names[one] for one in samples.label]
     return [f"{name}\n→ {names[t]}" for name, t in zip(shown, samples.target, strict=True)]
 
@@ -145,7 +145,7 @@ def draw(samples: Samples) -> Figure:
 def _title(samples: Samples) -> str:
     config = samples.config
     presets = " and ".join(sorted({one.preset for one in samples.configs.values()}))
-    dataset, scenario = learning_curves.TITLES[config.dataset], TITLES[config.scenario]
+    dataset, scenario = learning_curves.set_title(config.dataset), TITLES[config.scenario]
     return f"{dataset}; {scenario}; preset {presets}; seed {config.seed}"
 
 

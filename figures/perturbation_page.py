@@ -93,7 +93,7 @@ def _origin(cells: Sequence[DeepCell]) -> str:
 
 
 def _of_dataset(cells: Sequence[DeepCell], dataset: str, pictures: str) -> Iterator[str]:
-    title, found = learning_curves.TITLES[dataset], settings(cells)
+    title, found = learning_curves.set_title(dataset), settings(cells)
     yield f"## Perturbed images: {title}"
     yield _links(dataset, pictures)
     yield "\n".join(_table(HEADS, map(_result, found)))
@@ -202,7 +202,7 @@ def _of_two(cell: TwoClasses) -> list[str]:
     """A row of the last table; accuracy on clean test images, of which chance is 0.5."""
     config, metrics = cell
     return [
-        learning_curves.TITLES[config.dataset],
+        learning_curves.set_title(config.dataset),
         " and ".join(config.classes),
         *(config.scenario, NORMS[config.norm], f"{config.size:g}"),
         *(f"{config.n:,}", f"{config.n_adv:,}"),

@@ -2,8 +2,8 @@
 
 Rows are norms of the perturbation, columns what varies, all else as in the released experiment on
 uniform data; along d the size of L2 grows like sqrt(d). Lines: (L4). Circles: the released code's
-own points, if the environment variable REFLFAP_REFERENCE names a folder with them
-(`artificial_uniform.csv`); digitised from plots, of one seed each. Last row, if
+own points (`rendered/released_points.csv`, or `artificial_uniform.csv` of the folder that the
+environment variable REFLFAP_REFERENCE names); digitised from plots, of one seed each. Last row, if
 `rendered/prediction_cells.csv` is there (`python -m benchmarks.prediction 48 FILE`): our own
 networks on random cells of either distribution, bars one standard deviation of an accuracy
 on N independent samples. Five seconds, 130 MB, most of it the libraries.
@@ -116,8 +116,10 @@ def reference_folder() -> Path | None:
 
 
 def released_points(reference: Path | None) -> list[Released]:
-    """The released points of a folder of references, none without one."""
-    return read_released(reference / "artificial_uniform.csv") if reference else []
+    """The released points of a folder of references; without one, those that come with us."""
+    if reference is None:
+        return read_released(style.RENDERED / "released_points.csv")
+    return read_released(reference / "artificial_uniform.csv")
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -136,11 +138,11 @@ def read_cells(path: Path) -> list[Cell]:
 
 
 def _read(path: Path, parse: Callable[[Row], Content]) -> list[Content]:
-    """What `parse` makes of the rows of a CSV file."""
+    """What `parse` makes of the rows of a CSV file; a line that begins with # is a comment."""
     contents: list[Content] = []
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+            for row in csv.DictReader(line for line in file if not line.startswith("#")):
                 contents.append(parse(row))
     except OSError as error:
         refuse(str(path), "a readable file", error.strerror, "give the folder that has it")

@@ -5,6 +5,7 @@ for each norm and distribution, and those of E2, one for each data set. What can
 with its reason, and never stops the others.
 """
 
+import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 from reflfap.checks import choice
 from reflfap.data_loaders.registry import DATA_SETS
-from reflfap.errors import ReflfapError, StoreError, refuse
+from reflfap.errors import InputError, ReflfapError, StoreError, refuse
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.classify import ClassifyConfig
 from reflfap.experiments.experiment import canonical_json
@@ -72,7 +73,7 @@ class Sources:
 
     @cached_property
     def released(self) -> list[prediction.Released]:
-        """The released points, none without a reference."""
+        """The released points, of a reference or those that come with the package."""
         return prediction.released_points(self.reference)
 
 
@@ -92,6 +93,13 @@ class Outcome(NamedTuple):
     name: str
     paths: Sequence[Path]
     missing: str = ""
+    figure: str = ""  # the one that it is a picture of
+
+    @property
+    def remedy(self) -> str:
+        """How to get the results that it lacks; nothing where it is missing for another reason."""
+        lacking = self.missing.startswith(("results: ", "cells: "))
+        return self.missing.rpartition("; ")[2] if lacking else ""
 
 
 def _alone(name: str) -> Entry:
@@ -155,7 +163,9 @@ def _curves_of(dataset: str) -> Draw:
 
 def _pairs_of(dataset: str) -> Draw:
     def draw(sources: Sources, folder: Path) -> list[Path]:
-        found = pairs.complete_pairs(sources.results).get(dataset)
+        found = None
+        with contextlib.suppress(InputError):  # which names another data set
+            found = pairs.complete_pairs(sources.results).get(dataset)
         if not found:
             remedy = f"run `reflfap sweep images --preset pairs-{dataset}`"
             refuse("results", f"pairs of classes of {dataset}", "none", remedy)
@@ -201,7 +211,7 @@ FIGURES: dict[str, Entry] = {
     "multiplier_bounds": _alone("multiplier_bounds"),
     "path_to_the_limit": _alone("path_to_the_limit"),
     "two_effects": _alone("two_effects"),
-    "prediction": Entry("nothing; shows released points if given", {"prediction": _predicted}),
+    "prediction": Entry("nothing; it computes what it shows", {"prediction": _predicted}),
     "decision_map": Entry("a cell of E1", {"decision_map": _map_of_a_run}),
     "image_rows": Entry("a run of `reflfap run images`", {"image_rows": _rows_of_a_run}),
     "learning_curves": Entry(
@@ -251,9 +261,9 @@ def make_all(
     for name in names or FIGURES:
         for picture, draw in FIGURES[name].pictures.items():
             try:
-                yield Outcome(picture, draw(sources, folder))
+                yield Outcome(picture, draw(sources, folder), "", name)
             except ReflfapError as error:
-                yield Outcome(picture, (), str(error))
+                yield Outcome(picture, (), str(error), name)
 
 
 def _create(folder: Path) -> None:

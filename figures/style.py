@@ -5,14 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from reflfap.files import write_whole
-
-matplotlib.use("Agg")
 
 # Okabe and Ito's palette, distinct for all common forms of colour vision; each network also has
 # its own line style, each class its own marker, so that nothing depends on colour.

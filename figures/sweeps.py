@@ -168,7 +168,7 @@ def curve(
     ends: tuple[float, float],
     pairs: Sequence[tuple[int, float]] = (),
 ) -> Curve:
-    """(L4) from one end to the other; along d the sizes run, in logarithms, through `pairs`."""
+    """What (L4) says from end to end; along d the sizes run, in logarithms, through `pairs`."""
     configs = list(_along(centre, sweep, ends, pairs))
     across = [getattr(config, VARIED[sweep]) for config in configs]
     accuracy = [artificial.predicted(config) for config in configs]

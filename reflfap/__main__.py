@@ -12,6 +12,7 @@ import sys
 def entry() -> None:
     """Run the command that the arguments say, and exit with its code."""
     end_quietly_on_signals()
+    os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, wherever there is a screen
     from reflfap.cli.main import main as command
 
     sys.exit(command())

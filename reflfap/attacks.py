@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from threadpoolctl import threadpool_limits
 
 from reflfap import checks
-from reflfap.backend import Array, asarray, device_memory, namespace, on_host, slices
+from reflfap.backend import Array, asarray, device_memory, namespace, on_host, slices, to_host
 from reflfap.errors import refuse
 from reflfap.losses import Loss, value
 from reflfap.monitor import SILENT, Monitor
@@ -69,7 +69,13 @@ class Evaluated(NamedTuple):
     margin: MarginFunction
 
     def start(self, x: Array, target: Array) -> Point:
-        return Point(*self.margin(x, target))
+        found = self.margin(x, target)
+        parts = found if isinstance(found, tuple) else ()
+        got = [tuple(getattr(one, "shape", ())) for one in parts]
+        if got != [tuple(target.shape), tuple(x.shape)]:
+            expected = f"margins {tuple(target.shape)} and gradients {tuple(x.shape)} from it"
+            refuse("margin", expected, f"shapes {got}", "return one of each for each sample")
+        return Point(*found)
 
     def follow(self, before: Point, move: Move, target: Array) -> Point:
         return self.start(move.x, target)
@@ -89,6 +95,11 @@ class Perturbed(NamedTuple):
         """(N,) bool: classified as the target."""
         return self.margin > 0
 
+    def __repr__(self) -> str:
+        n, d = self.x.shape
+        share = float(to_host(self.success).mean())
+        return f"Perturbed({n} samples, d={d}, success={share:.3f}, {self.x.dtype})"
+
     def losses(self, loss: Loss) -> tuple[Array, Array]:
         """Per-sample losses before and after, (N,) float64."""
         return value(loss, self.margin_start), value(loss, self.margin)
@@ -101,8 +112,9 @@ def attack(
     norm: Norm,
     *,
     steps: int,
-    low: float = -math.inf,
-    high: float = math.inf,
+    low: float | Array = -math.inf,
+    high: float | Array = math.inf,
+    start: Array | None = None,
     chunk: int | None = None,
     workers: int = 1,
     monitor: Monitor = SILENT,
@@ -110,31 +122,36 @@ def attack(
 ) -> Perturbed:
     """(P2): perturb samples x (N, d) towards `target` (N,) within `norm` and [low, high].
 
-    Each step: eta <- norm.step(x - x0, dq/dx), x <- clip(x0 + eta, low, high). The start and the
-    last iterate count; the best is kept by margin, which cannot underflow as a loss can. A sample
-    that no longer changes, or whose gradient has no direction (zero, or all of it subnormal), would
-    never change again and leaves the working set. Works on `chunk` rows at a time, by default
-    CHUNK_ELEMENTS entries, and with `workers` on so many chunks at once, each in a thread whose
-    BLAS has one: of use for models that seldom multiply matrices. Memory besides x and the result
-    is about ten chunks a worker. dtype and namespace are those of x. Costs at most `steps` + 1
-    evaluations of the margin.
+    The data range is two numbers, or (d,) arrays of one for each feature. The first step is made
+    from x, or from x + `start`, perturbations (N, d) within the norm. Each step: eta <-
+    norm.step(x - x0, dq/dx), x <- clip(x0 + eta, low, high). x itself and the last iterate count;
+    the best is kept by margin, which cannot underflow as a loss can. A sample that no longer
+    changes, or whose gradient has no direction (zero, or all of it subnormal), would never change
+    again and leaves the working set. Works on `chunk` rows at a time, by default CHUNK_ELEMENTS
+    entries, and with `workers` on so many chunks at once, each in a thread whose BLAS has one: of
+    use for models that seldom multiply matrices. Memory besides x and the result is about ten
+    chunks a worker. dtype and namespace are those of x. Costs at most `steps` + 1 evaluations of
+    the margin, with a `start` one more.
 
     Raises InputError for bad input, NonFiniteError naming step and sample for a margin or gradient
     that is not finite (on a device the sample alone), DeviceMemoryError suggesting a chunk.
     """
-    _check(margin, x, target, norm, steps, low, high)
+    limits = _check(margin, x, target, norm, steps, low, high)
+    if start is not None:
+        checks.same_shape("start", start, x, "x")
     n = x.shape[0]
     if chunk is None:
         size = CHUNK_ELEMENTS if on_host(namespace(x)) else DEVICE_CHUNK_ELEMENTS
         chunk = max(1, size // x.shape[1])
     checks.whole_number("chunk", chunk, least=1)
     checks.whole_number("workers", workers, least=1)
-    how = _Attack(Evaluated(margin) if callable(margin) else margin, norm, steps, (low, high))
+    how = _Attack(Evaluated(margin) if callable(margin) else margin, norm, steps, limits)
     result, done = _begin(x, monitor.restore(stage))
     monitor.begin(stage, n, "sample", done)
 
     def climb(rows: slice) -> Perturbed:
-        return _climb(how, x[rows], target[rows], rows.start)
+        eta = None if start is None else start[rows]
+        return _climb(how, x[rows], target[rows], rows.start, eta)
 
     chunks = slices(n, chunk, done)
     remedy = f"attack with chunk={max(1, chunk // 2)}, or fewer samples"
@@ -156,11 +173,19 @@ class _Attack(NamedTuple):
     model: Model
     norm: Norm
     steps: int
-    limits: tuple[float, float]  # of the data
+    limits: tuple[float | Array, float | Array]  # of the data
+
+    def inside(self, x: Array) -> Array:
+        """x (n, d) put back into the data range."""
+        if all(isinstance(one, float) and math.isinf(one) for one in self.limits):
+            return x
+        return namespace(x).clip(x, *self.limits)
 
 
-def _climb(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
-    """The loop, on one chunk whose first row is row `first` of the whole.
+def _climb(
+    how: _Attack, x0: Array, target: Array, offset: int, eta: Array | None = None
+) -> Perturbed:
+    """The loop, on one chunk whose first row is row `offset` of the whole, from x0 + eta.
 
     On a device the host does not wait before its end, so it cannot know who is done: those stay
     where they are, and would in each further step; all steps are made.
@@ -169,16 +194,21 @@ def _climb(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
     watched, active = on_host(xp), xp.arange(x0.shape[0])
     point, when = how.model.start(x0, target), "the start of the attack"
     if watched:
-        _check_finite(point.q, "margin", when, active + first)
+        _check_finite(point.q, "margin", when, active + offset)
     x, best, q_start, q_best = x0, x0.copy(), point.q, point.q.copy()
     used, zero_gradient = xp.zeros_like(active), active < 0
     finite_q, finite_g = xp.isfinite(q_start), active >= 0
     memory: Array | None = None
-    for step in range(1, how.steps + 1):
+    first = 1 if eta is None else 0  # step 0 goes to where the first one starts
+    for step in range(first, how.steps + 1):
         peak = row_peaks(point.g)
         if watched:
-            _check_finite(peak, "gradient", when, active + first)
-        move, memory, moves, zero = _stepped(how, x0, x, point.g, peak, memory)
+            _check_finite(peak, "gradient", when, active + offset)
+        if step == 0:
+            move = Move(how.inside(x0 + eta), x0, xp.ones_like(q_start), xp.zeros_like(q_start))
+            moves, zero = active >= 0, active < 0
+        else:
+            move, memory, moves, zero = _stepped(how, x0, x, point.g, peak, memory)
         zero_gradient[active] |= zero
         if not watched:
             move = move._replace(x=xp.where(moves[:, None], move.x, x))
@@ -194,20 +224,20 @@ def _climb(how: _Attack, x0: Array, target: Array, first: int) -> Perturbed:
         better = point.q > q_best[active]
         if watched:
             when = f"attack step {step}"
-            _check_finite(point.q, "margin", when, active + first)
-            used[active] += 1
+            _check_finite(point.q, "margin", when, active + offset)
+            used[active] += step > 0
             best[active[better]] = x[better]
             q_best[active[better]] = point.q[better]
         else:
             finite_g &= xp.isfinite(peak) | ~finite_q  # what a margin that is NaN had before it
             finite_q &= xp.isfinite(point.q)
-            used += xp.astype(moves, used.dtype)
+            used += xp.astype(moves & (step > 0), used.dtype)
             best = xp.where(better[:, None], x, best)
             q_best = xp.where(better, point.q, q_best)
     if not watched:
         when = f"{when} or one of its {how.steps} steps"
-        _check_finite(xp.where(finite_g, q_start, xp.nan), "gradient", when, active + first)
-        _check_finite(xp.where(finite_q, q_best, xp.nan), "margin", when, active + first)
+        _check_finite(xp.where(finite_g, q_start, xp.nan), "gradient", when, active + offset)
+        _check_finite(xp.where(finite_q, q_best, xp.nan), "margin", when, active + offset)
     return Perturbed(best, q_start, q_best, used, zero_gradient)
 
 
@@ -229,7 +259,7 @@ def _stepped(
     done = how.norm.step(x - x0, g * scale[:, None], memory)
     reference = done.eta
     reference += x0
-    inside = reference if how.limits == (-math.inf, math.inf) else xp.clip(reference, *how.limits)
+    inside = how.inside(reference)
     if done.keep is None or done.along is None:
         move = Move(inside, x, xp.ones_like(scale), xp.zeros_like(scale))
     else:
@@ -271,8 +301,15 @@ def _state(result: Perturbed, done: int) -> dict[str, Any]:
 
 
 def _check(
-    margin: object, x: Array, target: Array, norm: Norm, steps: int, low: float, high: float
-) -> None:
+    margin: object,
+    x: Array,
+    target: Array,
+    norm: Norm,
+    steps: int,
+    low: float | Array,
+    high: float | Array,
+) -> tuple[float | Array, float | Array]:
+    """What `attack` asks for; the data range."""
     if not (callable(margin) or hasattr(margin, "start")):
         expected, remedy = "a margin function or a model", "for a network use attack_network"
         refuse("margin", expected, type(margin).__name__, remedy)
@@ -281,7 +318,22 @@ def _check(
     xp = checks.samples_and_targets(x, target)
     checks.whole_number("steps", steps, least=0)
     check_norm(norm)
-    if not low < high:
+    limits = _limit("low", low, x), _limit("high", high, x)
+    low, high = limits
+    ordered = low < high  # of numbers nothing has to be read from a device
+    if not (ordered if isinstance(ordered, bool) else bool(xp.all(ordered))):
         refuse("low, high", "low < high", f"{low}, {high}", "give the data range in order")
-    if bool(xp.min(x) < low) or bool(xp.max(x) > high):
-        refuse("x", f"values in [{low:g}, {high:g}]", "values outside", "rescale x or widen it")
+    if bool(xp.any(xp.min(x, axis=0) < low)) or bool(xp.any(xp.max(x, axis=0) > high)):
+        refuse("x", f"values in [{low}, {high}]", "values outside", "rescale x or widen it")
+    return limits
+
+
+def _limit(name: str, limit: Any, x: Array) -> float | Array:
+    """An end of the data range as a float, or as an array of one number for each feature of x."""
+    if getattr(limit, "ndim", 0) == 0:
+        return float(limit)
+    namespace(x, limit)
+    if tuple(limit.shape) != (x.shape[1],) or limit.dtype != x.dtype:
+        got = f"{limit.dtype}, shape {tuple(limit.shape)}"
+        refuse(name, f"a number, or {x.dtype} of shape ({x.shape[1]},)", got, "convert it")
+    return limit

@@ -64,6 +64,13 @@ def choice(name: str, value: str, choices: Collection[str]) -> str:
     return value
 
 
+def generator(name: str, rng: Any) -> np.random.Generator:
+    """A generator of random numbers as it is, or the one of a seed, `numpy.random.default_rng`."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    return np.random.default_rng(whole_number(name, rng, least=0))
+
+
 def hidden_units(m: Any, name: str = "hidden") -> int:
     """The number of hidden units, even and positive: half of the output weights are negative."""
     units = whole_number(name, m, least=2)
@@ -120,7 +127,11 @@ def floating(name: str, x: Array, ndim: int) -> Namespace:
     """The namespace of `x`, a non-empty float32 or float64 array with `ndim` dimensions."""
     xp = namespace(x)
     if x.dtype not in (xp.float32, xp.float64):
-        remedy = "convert it with x.astype(numpy.float32)"
+        wide = "float" in str(x.dtype) or getattr(x.dtype, "kind", "") == "f"
+        digits = 64 if wide and getattr(x.dtype, "itemsize", 0) > 4 else 32  # as many as it has
+        remedy = f"convert it with x.astype(numpy.float{digits})"
+        if "complex" in str(x.dtype):
+            remedy = "take its real part, or its magnitude"
         if "int" in str(x.dtype):  # 0 to 255 makes margins whose rates nothing can hold
             remedy += ", and scale it to about 1: images, x / 255 * 2 - 1"
         refuse(name, "float32 or float64", x.dtype, remedy)
@@ -144,13 +155,27 @@ def samples_and_targets(x: Array, target: Array) -> Namespace:
 def samples_and_labels(x: Array, y: Array, dim: int | None = None) -> Namespace:
     """The namespace of samples x (N, d) and labels y (N,), +1 or -1, of one dtype."""
     xp = samples_and_targets(x, y)
-    if dim is not None and x.shape[1] != dim:
-        refuse("x", f"{dim} columns as the network has inputs", x.shape[1], "use matching data")
+    if dim is not None:
+        columns(x, dim)
     if y.dtype != x.dtype:
         refuse("y", f"dtype {x.dtype} as x", y.dtype, "convert one of the two")
     if not bool(xp.all(xp.abs(y) == 1)):
         refuse("y", "labels +1 and -1", "other values", "map the two classes to +1 and -1")
     return xp
+
+
+def same_shape(name: str, values: Array, like: Array, other: str) -> None:
+    """Refuse an array whose library, dtype or shape is not that of `like`, called `other`."""
+    namespace(values, like)
+    if values.dtype != like.dtype or tuple(values.shape) != tuple(like.shape):
+        expected = f"{like.dtype} {tuple(like.shape)} as {other}"
+        refuse(name, expected, f"{values.dtype} {tuple(values.shape)}", "convert it")
+
+
+def columns(x: Array, dim: int) -> None:
+    """Refuse samples (N, d) that a network with `dim` inputs cannot take."""
+    if x.shape[1] != dim:
+        refuse("x", f"{dim} columns as the network has inputs", x.shape[1], "use matching data")
 
 
 def scaling_advice(x: Array, otherwise: str) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from reflfap.backend import Array, namespace
 from reflfap.checks import choice
+from reflfap.errors import refuse
 
 
 class Loss(Protocol):
@@ -65,9 +66,13 @@ LOGISTIC = Logistic()
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (EXPONENTIAL, LOGISTIC)}
 
 
-def loss_named(name: str) -> Loss:
-    """The loss called `name`, "exponential" or "logistic"."""
-    return LOSSES[choice("loss", name, LOSSES)]
+def loss_named(loss: Loss | str) -> Loss:
+    """The loss called "exponential" or "logistic"; a loss itself as it is."""
+    if isinstance(loss, str):
+        return LOSSES[choice("loss", loss, LOSSES)]
+    if not hasattr(loss, "log_value"):
+        refuse("loss", "exponential or logistic", repr(loss), "give a name, or one of LOSSES")
+    return loss
 
 
 def value(loss: Loss, q: Array) -> Array:

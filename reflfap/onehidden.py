@@ -23,6 +23,10 @@ class Network(NamedTuple):
     a: Array  # (m,) output weights +-1/sqrt(m); never trained
     slope: float  # gamma in (0, 1)
 
+    def __repr__(self) -> str:
+        m, d = self.W.shape
+        return f"Network(m={m}, d={d}, slope={self.slope:g}, {self.W.dtype})"
+
 
 def network(W: Array, slope: float) -> Network:
     """The network with hidden weights `W` (m, d), given or drawn, and leaky slope gamma.
@@ -40,8 +44,12 @@ def output_weights(hidden: int) -> HostArray:
     return np.repeat(np.asarray([1, -1]) / math.sqrt(hidden), hidden // 2)
 
 
-def initial_weights(hidden: int, dim: int, rng: np.random.Generator) -> HostArray:
-    """Entries uniform on [-1/sqrt(d), 1/sqrt(d)], (m, d) float64 on the host, as in (N6)."""
+def initial_weights(hidden: int, dim: int, rng: np.random.Generator | int) -> HostArray:
+    """Entries uniform on [-1/sqrt(d), 1/sqrt(d)], (m, d) float64 on the host, as in (N6).
+
+    Drawn from a generator, or from the one of a seed.
+    """
+    rng = checks.generator("rng", rng)
     bound = 1 / math.sqrt(checks.whole_number("dim", dim, 1))
     return rng.uniform(-bound, bound, size=(checks.hidden_units(hidden), dim))
 

@@ -1,16 +1,18 @@
-"""Lines for people, from which nothing that a file says can steer their terminal."""
+"""Lines for people: without colours, in letters that their terminal has, and from which nothing
+that a file says can steer it."""
 
 import sys
+from typing import TextIO
 
 
 def say(message: object) -> None:
     """A line on standard error: what happens, and what went wrong."""
-    print(plain(message), file=sys.stderr, flush=True)
+    print(_writable(message, sys.stderr), file=sys.stderr, flush=True)
 
 
 def tell(message: object) -> None:
     """A line on standard output: what was asked for."""
-    print(plain(message))
+    print(_writable(message, sys.stdout))
 
 
 def plain(message: object) -> str:
@@ -21,3 +23,9 @@ def plain(message: object) -> str:
 def _harmless(one: str) -> bool:
     """Also spelled out: marks that turn the direction of writing, lone surrogates."""
     return one.isprintable() or one in "\n\t"
+
+
+def _writable(message: object, stream: TextIO) -> str:
+    """The plain text, letters that the stream cannot write spelled out as well."""
+    encoding = stream.encoding or "utf-8"
+    return plain(message).encode(encoding, "backslashreplace").decode(encoding)

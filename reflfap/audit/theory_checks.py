@@ -222,6 +222,7 @@ def quick_attacks() -> Checks:
             yield compared(names, found, expected, "reflfap.paper", SOLVED)
             found = attacked(config, net, x, y, box).x
             attack = "experiments.three_networks.attacked experiments.cell.attack_norm"
+            attack += " norms.norm_named"
             yield compared(attack, found, expected, "reflfap.paper", SOLVED)
 
 

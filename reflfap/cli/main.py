@@ -11,9 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 import tyro
 
 import reflfap
+from reflfap import checks
 from reflfap.cli.audit import run_audit
+from reflfap.cli.completion import SHELLS, script
 from reflfap.cli.data import check_data, convert_data, fetch_data, list_data
+from reflfap.cli.export import export_run
 from reflfap.cli.figures import make_figures
+from reflfap.cli.options import call
+from reflfap.cli.own import with_own_images
 from reflfap.cli.results import list_runs, remove_runs, show_run, verify_runs
 from reflfap.cli.run import run_command
 from reflfap.cli.sweep import sweep_collect, sweep_command, sweep_status
@@ -33,9 +38,22 @@ OTHERS: dict[tuple[str, ...], Callable[..., None]] = {
     ("audit",): run_audit,
     ("list",): list_runs,
     ("show",): show_run,
+    ("export",): export_run,
     ("verify",): verify_runs,
     ("rm",): remove_runs,
 }
+
+
+def completion(shell: tyro.conf.Positional[str]) -> None:
+    """Print what makes a shell complete commands, options and their words.
+
+    In ~/.bashrc: eval "$(reflfap completion bash)"; in ~/.zshrc the same with zsh.
+
+    Args:
+        shell: bash or zsh
+    """
+    checks.choice("shell", shell, SHELLS)
+    tell(script(commands(), shell))
 
 
 def commands() -> dict[tuple[str, ...], Callable[..., None]]:
@@ -44,7 +62,7 @@ def commands() -> dict[tuple[str, ...], Callable[..., None]]:
     found: dict[tuple[str, ...], Callable[..., None]] = {}
     found |= {("run", one.name): run_command(one) for one in every}
     found |= {("sweep", one.name): sweep_command(one) for one in every if one.presets}
-    return found | OTHERS
+    return found | OTHERS | {("completion",): completion}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,11 +90,14 @@ def _run(args: list[str]) -> int:
         tell(f"reflfap {reflfap.__version__}")
         return 0
     known = commands()
+    if args[:2] == ["run", "learn"] and any(one.partition("=")[0] == "--set" for one in args):
+        args = ["run", "learn-set", *args[2:]]  # a set that is there needs none of the stages
     for words, command in known.items():
         if tuple(args[: len(words)]) == words:
-            prog = " ".join(("reflfap", *words))
-            flags = (tyro.conf.FlagCreatePairsOff,)
-            tyro.cli(command, prog=prog, args=args[len(words) :], config=flags)
+            rest = args[len(words) :]
+            rest = with_own_images(rest) if words[0] == "run" else rest
+            if text := call(command, " ".join(("reflfap", *words)), rest):
+                tell(text)
             sys.stdout.flush()
             return 0
     asked = [word for word in args if word not in _HELP]

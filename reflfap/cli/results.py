@@ -1,18 +1,22 @@
 """`reflfap list | show | verify | rm`: the results of a folder."""
 
 import contextlib
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from json import loads
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tyro
 
-from reflfap.cli.run import print_json, report
+from reflfap.cli.run import as_object, in_bytes, print_json
 from reflfap.errors import ReflfapError, StoreError, refuse
-from reflfap.experiments.experiment import Config
+from reflfap.experiments.experiment import Config, Stored
+from reflfap.experiments.registry import experiment_of
+from reflfap.experiments.three_networks import in_words
 from reflfap.files import is_locked
 from reflfap.runs import store
 from reflfap.runs.store import Summary
@@ -76,7 +80,7 @@ def list_runs(
         settings = f"  {changes(run.config)}" if run.config else ""
         tell(
             f"{created[:16].replace('T', ' ')}  {run.experiment:<12}  {run.run_id}  "
-            f"{run.status}{shown}  {_size(size)}{settings}"
+            f"{run.status}{shown}  {in_bytes(size)}{settings}"
         )
 
 
@@ -118,25 +122,23 @@ def _accuracy(run: Summary) -> tuple[str, float]:
     return next(((one, run.metrics[one]) for one in ACCURACIES if one in run.metrics), ("", -1.0))
 
 
-def _size(count: int) -> str:
-    """Bytes, shortly."""
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
-
-
 def changes(config: Config, default: Config | None = None) -> str:
     """The settings of a config that differ from the defaults of its kind, or from `default`."""
     usual, changed = default or type(config)(), []
     for name, value in vars(config).items():
         if name not in ("attack_steps", "variant") and value != getattr(usual, name):
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            changed.append(f"{name}={shown}")
+            changed.append(f"{name}={_setting_in_words(value)}")
     return " ".join(changed) or "defaults"
+
+
+def _setting_in_words(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def show_run(
     run: tyro.conf.Positional[str], out: Path = Path("results"), json: bool = False
 ) -> None:
-    """Show one result: its config, where it comes from, and its metrics.
+    """Show one result: what it is, its settings, its metrics, and what made it.
 
     Args:
         run: a run id, its beginning, or the path of a result file
@@ -144,11 +146,48 @@ def show_run(
         json: print one JSON object on standard output
     """
     with store.open_result(store.find(out, run), copy=Path(run).exists()) as result:
-        report(result, [], json, everything=True)
+        if json:
+            config = loads(result.attributes["config_json"])
+            print_json(as_object(result) | {"config": config, "attributes": result.attributes})
+        else:
+            tell("\n".join(_in_blocks(result)))
+
+
+def _in_blocks(result: Stored) -> Iterator[str]:
+    """A result for people: what it is and when, settings, accuracies, metrics, provenance."""
+    about = dict(result.attributes)
+    taken, size = about.pop("wall_seconds"), in_bytes(result.path.stat().st_size)
+    yield f"run {about.pop('run_id')}: {experiment_of(result.config).summary}"
+    yield f"made {about.pop('created_utc')}, in {taken:.1f} s"
+    yield f"{result.path}  ({size})"
+    usual = vars(type(result.config)())
+    settings = {name: _setting_in_words(value) for name, value in vars(result.config).items()}
+    other = {name for name, value in vars(result.config).items() if value != usual[name]}
+    changed = {name: text for name, text in settings.items() if name in other}
+    rest = {name: text for name, text in settings.items() if name not in other}
+    metrics = {name: f"{value:.6g}" for name, value in sorted(result.metrics.items())}
+    about["versions"] = re.sub('["{}]', "", about.pop("versions_json"))
+    for name in ("experiment", "config_json", "schema_version"):
+        del about[name]
+    yield from _block("settings that differ from the defaults", changed or {"none": ""})
+    yield from _block("all other settings", rest)
+    if words := list(in_words(result.metrics)):
+        yield from ("", "accuracies:", *(f"  {line}" for line in words))
+    yield from _block("metrics", metrics)
+    yield from _block("made by", dict(sorted(about.items())))
+
+
+def _block(title: str, lines: Mapping[str, object]) -> Iterator[str]:
+    yield from ("", f"{title}:")
+    width = 2 + max([16, *map(len, lines)])
+    for name, value in lines.items():
+        yield f"  {name:<{width}}{value}".rstrip()
 
 
 def verify_runs(
-    runs: tyro.conf.Positional[tuple[str, ...]] = (), out: Path = Path("results")
+    runs: tyro.conf.Positional[tuple[str, ...]] = (),
+    out: Path = Path("results"),
+    json: bool = False,
 ) -> None:
     """Check files to the last bit: seal, schema, run id, config. Exit code 1 if one fails.
 
@@ -158,24 +197,29 @@ def verify_runs(
     Args:
         runs: run ids or paths, also of copies; all results and shared networks if none is given
         out: folder of all results
+        json: print one JSON object on standard output: what each file holds, or what is wrong
     """
     found = [] if runs else list(store.list_results(out))
     paths = {store.find(out, run): Path(run).exists() for run in runs}  # may be a copy
     if not runs:
         paths = {one.path: False for one in found if one.path.exists()}
         paths |= dict.fromkeys(sorted((out / "parts").glob("*.h5")), False)
-    bad = [one for one in found if one.status.startswith("unreadable")]
-    for one in bad:
-        tell(f"unread   {one.path.parent}: {one.status}")
-    damaged = len(bad)
+    line = (lambda _: None) if json else tell
+    good: dict[str, str] = {}
+    bad = {str(one.path.parent): one.status for one in found if one.status.startswith("unreadable")}
+    for where, why in bad.items():
+        line(f"unread   {where}: {why}")
     for path, copy in paths.items():
         try:
-            tell(f"good     {path}  ({_verified(path, copy)})")
+            good[str(path)] = _verified(path, copy)
+            line(f"good     {path}  ({good[str(path)]})")
         except ReflfapError as error:
-            damaged += 1
-            tell(f"damaged  {error}")
-    if damaged:
-        raise ReflfapError(f"{damaged} of {len(paths)} files are damaged or cannot be read")
+            bad[str(path)] = str(error)
+            line(f"damaged  {error}")
+    if json:
+        print_json({"good": good, "bad": bad})
+    if bad:
+        raise ReflfapError(f"{len(bad)} of {len(paths)} files are damaged or cannot be read")
     if not paths:
         refuse("out", f"results below {out}", "none", "give the folder of --out", StoreError)
 
@@ -227,9 +271,8 @@ def _remove(run: Summary, yes: bool) -> bool:
     if not yes:
         if not sys.stdin.isatty():
             refuse("yes", "an answer", "no terminal to ask at", "give --yes")
-        say(
-            f"remove {run.experiment} {run.run_id} ({run.status}, {_size(_shown(run).size)})? [y/N]"
-        )
+        size = in_bytes(_shown(run).size)
+        say(f"remove {run.experiment} {run.run_id} ({run.status}, {size})? [y/N]")
         if input().strip().lower() not in ("y", "yes"):
             return False
     try:

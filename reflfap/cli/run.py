@@ -1,7 +1,7 @@
 """`reflfap run EXPERIMENT`: one command an experiment, made from its config and its options."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import tyro
 
 from reflfap.experiments.experiment import Config, Experiment, RunOptions, Stored
 from reflfap.experiments.registry import experiment_of
+from reflfap.experiments.three_networks import in_words
 from reflfap.machine import keep_freed_memory, product_rate
 from reflfap.runs import running, store
 from reflfap.runs.running import Place
@@ -35,6 +36,7 @@ def run(experiment: Experiment[Any], config: Config, options: RunOptions) -> Non
     device, data_dir = getattr(options, "device", "cpu"), getattr(options, "data_dir", None)
     place = Place(options.out, data_dir, device)
     inputs = place.inputs(options)  # refuses a missing device before anything else
+    config = experiment.settled(config, inputs)
     if experiment.before(config):
         _say_estimates(config, options, device)
     path = running.make(config, place, options)
@@ -63,47 +65,36 @@ def _say_estimates(config: Config, options: RunOptions, device: str) -> None:
         say(f"{stage.experiment}: {time}{sizes}, give or take a factor of two")
 
 
-def report(result: Stored, pictures: list[Path], as_json: bool, everything: bool = False) -> None:
+def report(result: Stored, pictures: list[Path], as_json: bool) -> None:
     """Print a result: one JSON object, or lines for people."""
-    attributes = result.attributes
     if as_json:
-        report = {
-            "run_id": attributes["run_id"],
-            "path": str(result.path.resolve()),
-            "metrics": result.metrics,
-            "wall_seconds": attributes["wall_seconds"],
-        }
-        if everything:
-            report["config"] = json.loads(attributes["config_json"])
-            report["attributes"] = attributes
-        print_json(report)
+        print_json(as_object(result))
         return
+    attributes = result.attributes
     tell(f"run       {attributes['run_id']}  ({attributes['wall_seconds']:.1f} s)")
-    if everything:
-        for name, value in sorted(attributes.items()):
-            tell(f"{name:<18}{value}")
     width = 2 + max([22, *map(len, result.metrics)])
     for name, value in sorted(result.metrics.items()):
         tell(f"{name:<{width}}{value:.6g}")
     for line in in_words(result.metrics):
         tell(line)
-    tell(f"result    {result.path}")
+    tell(f"result    {result.path}  ({in_bytes(result.path.stat().st_size)})")
     for picture in pictures:
         tell(f"picture   {picture}")
 
 
-def in_words(metrics: Mapping[str, float]) -> Iterator[str]:
-    """What the numbers of learning from perturbations say, each network on what it never saw."""
-    for network in ("standard", "noise", "adversarial"):
-        what = "test images" if f"acc_{network}_test" in metrics else "natural samples"
-        name = f"acc_{network}_test" if what == "test images" else f"acc_{network}"
-        if name not in metrics:
-            continue
-        known = ["chance 0.5"] if "acc_noise" in metrics else []  # of two classes
-        if name == "acc_adversarial" and "acc_predicted" in metrics:
-            known.insert(0, f"predicted {metrics['acc_predicted']:.3f}")
-        more = f" ({', '.join(known)})" if known else ""
-        yield f"{network} network: {metrics[name]:.3f} of {what}{more}"
+def as_object(result: Stored) -> dict[str, Any]:
+    """What a report says, for programs."""
+    return {
+        "run_id": result.attributes["run_id"],
+        "path": str(result.path.resolve()),
+        "metrics": result.metrics,
+        "wall_seconds": result.attributes["wall_seconds"],
+    }
+
+
+def in_bytes(count: int) -> str:
+    """A number of bytes, shortly."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def print_json(content: object) -> None:

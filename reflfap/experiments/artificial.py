@@ -25,7 +25,14 @@ from reflfap.experiments.experiment import (
     Table,
 )
 from reflfap.experiments.plane import MOST_SAMPLES, plane_datasets
-from reflfap.experiments.three_networks import NOTHING, WHOLE, Cell, KnownParts, Labelled, labelled
+from reflfap.experiments.three_networks import (
+    NOTHING,
+    WHOLE,
+    Cell,
+    KnownParts,
+    Labelled,
+    labelled,
+)
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
@@ -64,8 +71,15 @@ class ArtificialConfig(CellConfig):
 class ArtificialOptions(DeviceOptions):
     """More ways to run (E1)."""
 
+    save_networks: bool = False
+    """store the weights of the three networks, 12 m d bytes in float32"""
     save_data: bool = False
-    """store natural data and noise too, which are otherwise drawn again from the seed"""
+    """store all perturbed samples, of which a result holds the first 8 otherwise, and the natural
+    data and noise, which the seed draws again"""
+
+
+NATURAL_X = "data/natural/x"
+"""What tells a result with its data."""
 
 
 def natural(config: ArtificialConfig) -> Labelled:
@@ -134,16 +148,24 @@ def _draw(config: ArtificialConfig, name: str, n: int) -> Labelled:
 
 
 def compute(config: ArtificialConfig, inputs: Inputs, monitor: Monitor) -> Computed:
-    """A cell with all it has."""
-    found = three_networks.whole_run(_with_plane(config, inputs, monitor))
-    if _saves_data(inputs.options):
-        drawn = labelled("natural", natural(config)) | labelled("noise", noise(config))
-        found = found._replace(datasets={**found.datasets, **drawn})
-    return found
+    """A cell; of its networks and samples, most of its bytes, what the options ask for."""
+    done = _with_plane(config, inputs, monitor)
+    found, more = three_networks.swept(done), needed(inputs.options)
+    datasets = dict(found.datasets)
+    if set(WHOLE) <= set(more):
+        datasets |= three_networks.networks(done)
+    if NATURAL_X in more:
+        datasets |= labelled("natural", natural(config)) | labelled("noise", noise(config))
+        datasets |= labelled("adversarial", Labelled(done.x_adv, done.y_adv))
+    return found._replace(datasets=datasets)
 
 
-def _saves_data(options: RunOptions) -> bool:
-    return isinstance(options, ArtificialOptions) and options.save_data
+def needed(options: RunOptions) -> list[str]:
+    """The datasets that tell a result which has what the options ask for."""
+    if not isinstance(options, ArtificialOptions):
+        return []
+    networks, data = options.save_networks, options.save_data
+    return [*(WHOLE if networks else ()), *([NATURAL_X] if data else ())]
 
 
 def _with_plane(
@@ -196,7 +218,7 @@ EXPERIMENT = Experiment(
     compute=compute,
     cost=cell_cost,
     options=ArtificialOptions,
-    needed=lambda options: (*WHOLE, *(("data/natural/x",) if _saves_data(options) else ())),
+    needed=needed,
     picture="reflfap.figures.decision_map",
     presets={
         **{f"paper-{one[0]}-{one[1]}": partial(paper, *one) for one in PANELS},

@@ -7,19 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from reflfap import attacks, checks
+from reflfap import checks
 from reflfap.errors import refuse
 from reflfap.experiments.experiment import Config, Estimate, Inputs
 from reflfap.monitor import Monitor
-from reflfap.norms import Norm
+from reflfap.norms import VARIANTS, Norm, norm_named
 from reflfap.training.result import Trained
-
-VARIANTS = {
-    "l2": ("released",),
-    "linf": ("rescale", "sign"),
-    "l0": ("released", "tracked"),
-}
-"""The attacks of (P2) by norm; the first of each is the released one and the default."""
 
 RELEASED_STEPS = 100
 """Of an attack in L2 or Linf."""
@@ -73,11 +66,8 @@ class AttackConfig(Config):
 
 def attack_norm(config: AttackConfig) -> Norm:
     """The constraint that a config names, (P2)."""
-    if config.norm == "l2":
-        return attacks.L2(config.size)
-    if config.norm == "linf":
-        return (attacks.LInfSign if config.variant == "sign" else attacks.LInf)(config.size)
-    return attacks.L0(config.pixels, tracked=config.variant == "tracked")
+    size = config.pixels if config.norm == "l0" else config.size
+    return norm_named(config.norm, size, config.variant)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reflfap.backend import HostArray
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import data_set
 from reflfap.deep.classifier import Images, from_released, released_shape
 from reflfap.experiments import deep_training
 from reflfap.experiments.deep_training import Classified, DeepConfig, Preset
@@ -21,6 +21,8 @@ from reflfap.experiments.experiment import (
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 
+RELEASED_BATCH = 128
+
 PRESETS = {
     "paper": {
         "mnist": Preset(epochs=100),
@@ -36,8 +38,8 @@ PRESETS = {
     },
 }
 """paper: the released numbers (of embedded, which was not released, those of Fashion-MNIST); cpu:
-what two cores do within half an hour. On clothes the released
-rate is at the edge of stability, where rounding decides whether the first epoch ends well
+what two cores do within half an hour; an own set takes those of its `usual_set`. On clothes the
+released rate is at the edge of stability, where rounding decides whether the first epoch ends well
 (docs/deep-networks.md), so cpu takes half of it there."""
 
 
@@ -47,10 +49,11 @@ class ClassifyConfig(DeepConfig):
 
     experiment = "classify"
 
-    dataset: Literal["mnist", "fashion-mnist", "cifar-10", "embedded"] = "embedded"
-    """images; embedded, a part of Fashion-MNIST, comes with the package"""
+    dataset: str = "embedded"
+    """images: mnist, fashion-mnist, cifar-10, or embedded, a part of Fashion-MNIST, which comes
+    with the package; or the path of your own set (docs/images.md)"""
     network: Literal["convnet", "wideresnet"] | None = None
-    """default: wideresnet for cifar-10, else convnet"""
+    """default: wideresnet for three colours and for fewer than 11 pixels a side, else convnet"""
     preset: Literal["paper", "cpu"] = "cpu"
     """paper: the released epochs, rate and WideResNet-28-10; cpu: fewer epochs, WideResNet-16-1"""
     depth: int | None = None
@@ -65,10 +68,10 @@ class ClassifyConfig(DeepConfig):
     rate: float | None = None
     """learning rate, cut to a tenth after more than ten epochs in a row without a lower loss;
     default: 0.1 as released, of preset cpu 0.05 for clothes"""
-    batch: int = 128
+    batch: int = RELEASED_BATCH
     """images a step"""
     augment: bool | None = None
-    """crop and mirror at random; default: for cifar-10"""
+    """crop and mirror at random; default: for three colours"""
     seed: int = 0
     """seed of all random numbers"""
     dtype: Literal["float32", "float64"] = "float32"
@@ -76,7 +79,8 @@ class ClassifyConfig(DeepConfig):
 
     def __post_init__(self) -> None:
         self.check_words()
-        self.resolve(PRESETS[self.preset][self.dataset])
+        data_set(self.dataset)
+        self.resolve(PRESETS[self.preset][deep_training.usual_set(self.dataset)])
 
 
 def train_classifier(
@@ -114,7 +118,7 @@ def compute(config: ClassifyConfig, inputs: Inputs, monitor: Monitor) -> Compute
 
 def cost(config: ClassifyConfig) -> Estimate:
     """Training on all images, or a subset, which memory holds as bytes."""
-    images = DATA_SETS[config.dataset].sizes[0]
+    images = data_set(config.dataset).sizes[0]
     return deep_training.training_cost(
         config, min(config.subset or images, images), holds_images=True
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from reflfap import checks
 from reflfap.backend import HostArray, asarray, to_host
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import DATA_SETS, data_set
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images, to_released
 from reflfap.deep.convnet import convnet
@@ -33,7 +33,14 @@ NORMALISATION = {
     "cifar-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "embedded": ((0.2860,), (0.3530,)),
 }
-"""Mean and deviation of the pixels, which the networks subtract and divide by, as released."""
+"""Mean and deviation of the pixels, which the networks subtract and divide by, as released; of own
+sets 0.5 and 0.25 in each channel."""
+
+SMALL = 10_000
+"""Training images of an own set up to which the presets of the embedded set serve it."""
+
+LEAST_SIDE = 11
+"""Pixels each way that a convnet takes at least; a wideresnet takes any."""
 
 AXES = {
     1: "channel",
@@ -61,10 +68,27 @@ class Preset(NamedTuple):
     augment: bool = False  # crop and mirror at random
 
 
+def usual_set(dataset: str) -> str:
+    """The known set whose presets a data set takes: its own, and of an own set those of cifar-10
+    for three channels, else of embedded, or for more than SMALL images of fashion-mnist."""
+    if dataset in DATA_SETS:
+        return dataset
+    data = data_set(dataset)
+    if data.shape[0] == 3:
+        return "cifar-10"
+    return "embedded" if data.sizes[0] <= SMALL else "fashion-mnist"
+
+
+def usual_network(dataset: str) -> str:
+    """A wideresnet for images of three channels or of fewer than LEAST_SIDE pixels each way."""
+    channels, *sides = data_set(dataset).shape
+    return "wideresnet" if channels == 3 or min(sides) < LEAST_SIDE else "convnet"
+
+
 class DeepConfig(Config):
     """What the options of a training have in common; `resolve` fills in those left open."""
 
-    dataset: Literal["mnist", "fashion-mnist", "cifar-10", "embedded"]
+    dataset: str
     network: Literal["convnet", "wideresnet"] | None
     depth: int | None
     width: int | None
@@ -77,7 +101,12 @@ class DeepConfig(Config):
 
     def resolve(self, chosen: Preset) -> None:
         """Fill in what is left open, and check the rest."""
-        self.fill_in("network", "wideresnet" if self.dataset == "cifar-10" else "convnet")
+        self.fill_in("network", usual_network(self.dataset))
+        _, *sides = data_set(self.dataset).shape
+        if self.network == "convnet" and min(sides) < LEAST_SIDE:
+            expected = f"wideresnet for images of fewer than {LEAST_SIDE} pixels a side"
+            got, remedy = f"convnet for {sides[0]} x {sides[1]}", "use --network wideresnet"
+            refuse("network", expected, got, remedy)
         self.fill_in("epochs", chosen.epochs)
         self.fill_in("rate", chosen.rate)
         self.fill_in("augment", chosen.augment)
@@ -87,7 +116,7 @@ class DeepConfig(Config):
 
     def _resolve_shape(self, chosen: Preset) -> None:
         """depth and width. A convnet has no depth, and 0 stands for the released width."""
-        wide = self.dataset == "cifar-10"
+        wide = usual_set(self.dataset) == "cifar-10"
         if self.network == "convnet":
             if self.depth:
                 remedy = "leave it out, or use --network wideresnet"
@@ -114,8 +143,9 @@ class Classified(NamedTuple):
 
 def deep_network(config: DeepConfig) -> Chain:
     """The network of a config, without weights."""
-    data, moments = DATA_SETS[config.dataset], NORMALISATION[config.dataset]
+    data = data_set(config.dataset)
     channels, classes = data.shape[0], len(data.class_names)
+    moments = NORMALISATION.get(config.dataset, ((0.5,) * channels, (0.25,) * channels))
     depth, width = (checks.filled_in(name, getattr(config, name)) for name in ("depth", "width"))
     if config.network == "convnet":
         return convnet(*moments, channels, classes, width or RELEASED_WIDTH)
@@ -124,7 +154,7 @@ def deep_network(config: DeepConfig) -> Chain:
 
 def checked(dataset: str, images: Images) -> Images:
     """Images that a network for this data set takes; InputError for others."""
-    data = DATA_SETS[dataset]
+    data = data_set(dataset)
     return classifier.images(*images, data.shape, len(data.class_names))
 
 
@@ -190,7 +220,7 @@ def split_of(inputs: Inputs, dataset: str, split: str) -> Images:
 
 def training_cost(config: DeepConfig, count: int, holds_images: bool) -> Estimate:
     """Training on `count` images; memory holds those of the data set as bytes, or a batch alone."""
-    one, data = _cost(config), DATA_SETS[config.dataset]
+    one, data = _cost(config), data_set(config.dataset)
     step = count * _operations(one, 3) + data.sizes[1] * _operations(one, 1)
     weights = 4.0 * sum(np.prod(spec.shape) for spec in deep_network(config).arrays().values())
     memory = 4.0 * checks.filled_in("batch", config.batch) * one.numbers + 6 * weights
@@ -201,7 +231,7 @@ def training_cost(config: DeepConfig, count: int, holds_images: bool) -> Estimat
 def attack_cost(config: DeepConfig, count: int, steps: int, chunk: int) -> Estimate:
     """Perturbing `count` images against the network of `config`, `chunk` at a time in a thread; the
     images they start from, and the set on disk twice."""
-    one, inputs = _cost(config), int(np.prod(DATA_SETS[config.dataset].shape))
+    one, inputs = _cost(config), int(np.prod(data_set(config.dataset).shape))
     disk = 4.0 * count * inputs
     memory = 4.0 * chunk * blas_threads() * one.numbers + _images(config.dataset) + 16.0 * inputs**2
     return Estimate((steps + 1) * count * _operations(one, 2), memory, 2 * disk)
@@ -213,10 +243,10 @@ def _operations(one: Cost, passes: int) -> float:
 
 
 def _cost(config: DeepConfig) -> Cost:
-    return layer_cost(deep_network(config), DATA_SETS[config.dataset].shape)
+    return layer_cost(deep_network(config), data_set(config.dataset).shape)
 
 
 def _images(dataset: str) -> float:
     """Bytes of a data set in memory."""
-    data = DATA_SETS[dataset]
+    data = data_set(dataset)
     return float(data.sizes[0] * np.prod(data.shape))

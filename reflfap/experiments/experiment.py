@@ -179,6 +179,10 @@ def _no_images(dataset: str, split: str) -> ImageSet:
     refuse("images", "a way to read them", "none", "give Inputs(images=...)")
 
 
+def _no_files(option: str) -> Any:
+    refuse("files", "a way to read them", "none", "give Inputs(files=...)")
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What a computation has beside its config."""
@@ -189,6 +193,8 @@ class Inputs:
     """threads that take parts of a batch"""
     images: Callable[[str, str], ImageSet] = _no_images
     """(data set, "train" or "test") -> its images, read when they are asked for"""
+    files: Callable[[str], Any] = _no_files
+    """what the options call so, such as "train" -> the table or set in those files"""
     before: Mapping[str, Stored] = field(default_factory=dict)
     """results of the stages before, by experiment"""
     options: RunOptions = RunOptions()
@@ -224,6 +230,8 @@ class Experiment(Generic[Kind]):
     cost: Callable[[Kind], Estimate]
     options: type[RunOptions] = RunOptions
     """its ways to run"""
+    settled: Callable[[Kind, Inputs], Kind] = lambda config, inputs: config
+    """the config of a command line with what its files say filled in"""
     reads: Callable[[Kind], Sequence[tuple[str, str]]] = lambda config: ()
     """the image sets that a run reads, each with its split: its result is of those alone"""
     needed: Callable[[RunOptions], Sequence[str]] = lambda options: ()

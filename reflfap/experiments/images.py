@@ -17,7 +17,7 @@ import numpy as np
 from reflfap.backend import Array, HostArray, asarray, namespace, to_host
 from reflfap.data_loaders import artificial
 from reflfap.data_loaders.image_set import ImageSet
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import DATA_SETS, data_set
 from reflfap.errors import refuse
 from reflfap.experiments import three_networks
 from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
@@ -50,8 +50,9 @@ class ImagesConfig(CellConfig):
 
     experiment = "images"
 
-    dataset: Literal["mnist", "fashion-mnist", "cifar-10", "embedded"] = "embedded"
-    """images; embedded, a part of Fashion-MNIST, comes with the package"""
+    dataset: str = "embedded"
+    """images: mnist, fashion-mnist, cifar-10, or embedded, a part of Fashion-MNIST, which comes
+    with the package; or the path of your own set (docs/images.md)"""
     classes: tuple[str, str] = ("1", "8")
     """two classes, numbers or names; the first has label +1, the second -1"""
     scenario: Literal["noise", "natural-random", "natural-flipped"] = "noise"
@@ -66,7 +67,8 @@ class ImagesConfig(CellConfig):
     yet no nearer to (T1)"""
 
     def __post_init__(self) -> None:
-        self.check_words()  # before the data set says how many inputs there are
+        self.check_words()
+        data_set(self.dataset)  # which says how many inputs there are
         if len(self.classes) != 2 or not all(isinstance(one, str) for one in self.classes):
             refuse("classes", "two numbers or names", repr(self.classes), "give two, as in 3 7")
         self.settle("classes", tuple(self.classes))  # a list, when it comes from JSON
@@ -74,7 +76,7 @@ class ImagesConfig(CellConfig):
 
     @property
     def inputs(self) -> int:
-        return math.prod(DATA_SETS[self.dataset].shape)
+        return math.prod(data_set(self.dataset).shape)
 
     @property
     def flow_steps(self) -> int:
@@ -235,7 +237,7 @@ PAIR_SHARES = (0.05, 0.4)
 
 def pairs(dataset: str) -> list[Table]:
     """All 45 pairs of classes, three scenarios, two sizes of an L2 perturbation (E3)."""
-    root = math.prod(DATA_SETS[dataset].shape) ** 0.5
+    root = math.prod(data_set(dataset).shape) ** 0.5
     common = {
         "dataset": dataset,
         "hidden": 100,

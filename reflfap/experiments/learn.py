@@ -4,13 +4,13 @@ images. It never meets a clean label.
 
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from reflfap import checks
-from reflfap.backend import HostArray, asarray
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.backend import Array, HostArray, asarray
+from reflfap.data_loaders.registry import data_set
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.deep.network import Chain, Weights
@@ -44,7 +44,8 @@ class LearnConfig(PerturbConfig, DeepConfig):
     experiment = "learn"
 
     network: Literal["convnet", "wideresnet"] | None = None
-    """the network that learns; default: wideresnet for cifar-10, else convnet"""
+    """the network that learns; default: wideresnet for three colours and for fewer than 11 pixels a
+    side, else convnet"""
     depth: int | None = None
     """of a wideresnet: 10, 16, 22, 28 and so on, 6 n + 4"""
     width: int | None = None
@@ -59,14 +60,14 @@ class LearnConfig(PerturbConfig, DeepConfig):
     batch: int | None = None
     """samples a step"""
     augment: bool | None = None
-    """crop and mirror at random; default: of preset paper for cifar-10, else not"""
+    """crop and mirror at random; default: of preset paper for three colours, else not"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         scale = self.scale
         epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
         self.fill_in("batch", scale.batch)
-        if self.dataset == "cifar-10":
+        if deep_training.usual_set(self.dataset) == "cifar-10":
             slow = self.scenario == "natural-random" and self.norm == "linf"
         else:
             slow = self.scenario == "noise" or self.norm != "l0"
@@ -93,33 +94,50 @@ def confusion(
     return counts.reshape(classes, classes)
 
 
-def compute(config: LearnConfig, inputs: Inputs, monitor: Monitor) -> Computed:
-    """Weights, curves, accuracies, and how alike its gradients and the classifier's are."""
-    classes, shape = len(DATA_SETS[config.dataset].class_names), DATA_SETS[config.dataset].shape
-    made = inputs.before["perturb"]
-    images = read_set(made)
-    size = (classes, int(np.prod(shape)))
-    standard, eta = (made.array(f"gradients/{name}", size) for name in ("standard", "perturbation"))
+class Learned(NamedTuple):
+    """What learned a perturbed set, on the device, and what is kept of it."""
+
+    network: Chain
+    weights: dict[str, Array]
+    metrics: dict[str, float]
+    datasets: dict[str, Dataset]
+
+
+def learn_images(
+    config: DeepConfig, images: Images, test: Images, inputs: Inputs, monitor: Monitor
+) -> Learned:
+    """Learn perturbed images, their labels being the targets; clean images only test it."""
     if config.subset:
         images = Images(images.x[: config.subset], images.y[: config.subset])
-    test = deep_training.split_of(inputs, config.dataset, "test")
-    # labels are the targets of the perturbations; clean images only test it
     found = deep_training.fit(config, "adversarial", images, test, inputs, monitor)
     network = deep_training.deep_network(config)
     weights = {name: asarray(values, inputs.xp) for name, values in found.weights.items()}
-    margin = classifier.margin_function(network, weights, shape)
+    classes = len(data_set(config.dataset).class_names)
+    with WorkerPool(inputs.workers) as pool:
+        counts = confusion(network, weights, test, classes, pool)
+    metrics = {"samples": float(len(images.y)), **found.metrics}
+    datasets = deep_training.network_datasets("adversarial", found)
+    datasets["confusion"] = Dataset(counts, "class, taken for", "test images")
+    return Learned(network, weights, metrics, datasets)
+
+
+def compute(config: LearnConfig, inputs: Inputs, monitor: Monitor) -> Computed:
+    """Weights, curves, accuracies, and how alike its gradients and the classifier's are."""
+    classes, shape = len(data_set(config.dataset).class_names), data_set(config.dataset).shape
+    made = inputs.before["perturb"]
+    size = (classes, int(np.prod(shape)))
+    standard, eta = (made.array(f"gradients/{name}", size) for name in ("standard", "perturbation"))
+    test = deep_training.split_of(inputs, config.dataset, "test")
+    found = learn_images(config, read_set(made), test, inputs, monitor)
+    margin = classifier.margin_function(found.network, found.weights, shape)
     gradients = probe_gradients(config, margin, test, inputs)
     metrics = {
         **made.metrics,
-        "samples": float(len(images.y)),
         **found.metrics,
         "cosine_adversarial": float(bridge.cosines(gradients, eta).mean()),
         "cosine_gradients": float(bridge.cosines(gradients, standard).mean()),
     }
-    with WorkerPool(inputs.workers) as pool:
-        counts = confusion(network, weights, test, classes, pool)
-    datasets = deep_training.network_datasets("adversarial", found) | {
-        "confusion": Dataset(counts, "class, taken for", "test images"),
+    datasets = found.datasets | {
         "gradients/adversarial": Dataset(gradients, "class, input", "margin per pixel unit"),
     }
     about: dict[str, str | int] = {

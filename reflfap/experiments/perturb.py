@@ -3,7 +3,7 @@
 from functools import partial
 
 from reflfap.backend import asarray
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import data_set
 from reflfap.deep import classifier
 from reflfap.errors import refuse
 from reflfap.experiments import bridge, perturbed_set
@@ -34,7 +34,7 @@ def compute(config: PerturbConfig, inputs: Inputs, monitor: Monitor) -> Computed
     weights = classifier_weights(result, config.dtype)
     network = deep_network(result.config_of(ClassifyConfig))
     on_device = {name: asarray(values, inputs.xp) for name, values in weights.items()}
-    shape = DATA_SETS[config.dataset].shape
+    shape = data_set(config.dataset).shape
     margin = classifier.margin_function(network, on_device, shape)
     train, test = (split_of(inputs, *one) for one in both_splits(config))
     samples = perturbed_set.source(config, train)

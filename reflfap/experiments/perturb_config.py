@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from reflfap import checks
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import DATA_SETS, data_set
 from reflfap.errors import refuse
 from reflfap.experiments.cell import RELEASED_STEPS, AttackConfig
-from reflfap.experiments.classify import ClassifyConfig
+from reflfap.experiments.classify import RELEASED_BATCH, ClassifyConfig
+from reflfap.experiments.deep_training import SMALL, usual_network, usual_set
 from reflfap.experiments.experiment import identity
 
 SCENARIOS = ("natural-random", "natural-deterministic", "noise")
@@ -55,14 +56,41 @@ SCALES = {
 many samples as it has); cpu: what two cores do within an hour (docs/perturbation-learning.md)."""
 
 
+def usual_size(dataset: str, norm: str) -> float:
+    """The default size of a perturbation: of an own set that of its usual set, to scale.
+
+    With d inputs against d' of that set, L2 takes the factor sqrt(d / d'), rounded to three
+    decimals, L0 the factor d / d', and Linf none.
+    """
+    size = SIZES[usual_set(dataset)][norm]
+    if dataset in DATA_SETS or norm == "linf":
+        return size
+    ratio = math.prod(data_set(dataset).shape) / math.prod(data_set(usual_set(dataset)).shape)
+    return max(1, round(size * ratio)) if norm == "l0" else round(size * math.sqrt(ratio), 3)
+
+
+def scale_of(preset: str, dataset: str) -> Scale:
+    """What a preset chooses: for an own set as for its usual set, with all images that it has, of
+    preset cpu at most as many as there, and no batch that is larger."""
+    found = SCALES[preset][usual_set(dataset)]
+    if dataset in DATA_SETS:
+        return found
+    images = data_set(dataset).sizes[0]
+    natural = min(images, found.natural) if preset == "cpu" and images > SMALL else images
+    # the width of a convnet is none for the wideresnet that small images have
+    width = found.width if usual_network(dataset) == usual_network(usual_set(dataset)) else 0
+    return found._replace(natural=natural, batch=min(found.batch, natural), width=width)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PerturbConfig(AttackConfig):
     """A perturbed image set, the second stage of E2; options left out follow from the preset."""
 
     experiment = "perturb"
 
-    dataset: Literal["mnist", "fashion-mnist", "cifar-10", "embedded"] = "embedded"
-    """images; embedded, a part of Fashion-MNIST, comes with the package"""
+    dataset: str = "embedded"
+    """images: mnist, fashion-mnist, cifar-10, or embedded, a part of Fashion-MNIST, which comes
+    with the package; or the path of your own set (docs/images.md)"""
     preset: Literal["paper", "cpu"] = "cpu"
     """paper: the released samples and steps; cpu: fewer of both, and narrower networks"""
     classifier: str | None = None
@@ -88,6 +116,7 @@ class PerturbConfig(AttackConfig):
 
     def __post_init__(self) -> None:
         self.check_words()
+        data_set(self.dataset)  # which says how many images and inputs there are
         self.settle_whole(seed=0)
         self._resolve_attack()
         self._resolve_samples()
@@ -98,7 +127,7 @@ class PerturbConfig(AttackConfig):
 
     def _resolve_samples(self) -> None:
         """No more images than there are, so that equal sets have equal ids."""
-        noise, images = self.scenario == "noise", DATA_SETS[self.dataset].sizes[0]
+        noise, images = self.scenario == "noise", data_set(self.dataset).sizes[0]
         self.fill_in("n_adv", self.scale.noise if noise else self.scale.natural)
         self.settle_whole(n_adv=1)
         if self.samples > checks.MOST_ROWS:
@@ -112,12 +141,12 @@ class PerturbConfig(AttackConfig):
         if self.epsilon == 0:
             for name, value in (("norm", "l2"), ("variant", "released"), ("attack_steps", 0)):
                 self.settle(name, value)
-        self.fill_in("epsilon", SIZES[self.dataset][self.norm])
+        self.fill_in("epsilon", usual_size(self.dataset, self.norm))
         epsilon = checks.real_number("epsilon", self.epsilon, 0.0, math.inf, "[)") + 0.0
         if self.norm == "l0" and not epsilon.is_integer():
             remedy = "give the number of inputs that may change"
             refuse("epsilon", "a whole number for l0", epsilon, remedy)
-        inputs = math.prod(DATA_SETS[self.dataset].shape)
+        inputs = math.prod(data_set(self.dataset).shape)
         if self.norm == "l0" and epsilon > inputs:
             refuse("epsilon", f"at most the {inputs} inputs of an image", epsilon, "change fewer")
         self.settle("epsilon", epsilon)
@@ -126,7 +155,7 @@ class PerturbConfig(AttackConfig):
     @property
     def scale(self) -> Scale:
         """What the preset says."""
-        return SCALES[self.preset][self.dataset]
+        return scale_of(self.preset, self.dataset)
 
     @property
     def usual_classifier(self) -> ClassifyConfig:
@@ -136,6 +165,7 @@ class PerturbConfig(AttackConfig):
             preset=self.preset,
             depth=self.scale.depth or None,
             width=self.scale.width or None,
+            batch=min(RELEASED_BATCH, data_set(self.dataset).sizes[0]),
             seed=self.seed,
             dtype=self.dtype,
         )

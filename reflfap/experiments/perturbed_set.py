@@ -13,7 +13,7 @@ import numpy as np
 from reflfap import attacks
 from reflfap.attacks import MarginFunction
 from reflfap.backend import HostArray, asarray, on_host, to_host
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import data_set
 from reflfap.deep import classifier
 from reflfap.deep.classifier import Images
 from reflfap.errors import DamagedFileError
@@ -70,7 +70,7 @@ def source(config: PerturbConfig, images: Images) -> Source:
     natural-deterministic: label + 1 mod 10; noise: pixels uniform on [0, 1], any class. The first
     samples do not depend on how many follow.
     """
-    data = DATA_SETS[config.dataset]
+    data = data_set(config.dataset)
     images = checked(config.dataset, images)
     rng, classes = stream(config.seed, "source/target"), len(data.class_names)
     if config.scenario == "noise":
@@ -148,8 +148,8 @@ def summary(config: PerturbConfig, source: Source, blocks: Iterable[Block]) -> S
 
     Success: the target has more than half of the probability. Norms: of the stored perturbation.
     """
-    classes = len(DATA_SETS[config.dataset].class_names)
-    eta = bridge.Moments.none(classes, int(np.prod(DATA_SETS[config.dataset].shape)))
+    classes = len(data_set(config.dataset).class_names)
+    eta = bridge.Moments.none(classes, int(np.prod(data_set(config.dataset).shape)))
     q_start, q, sizes = [], [], []
     for number, block in enumerate(blocks):
         moved = block.x - source.draw(number)
@@ -178,7 +178,7 @@ def probe_gradients(
     """(classes, d) the mean input gradients of a margin over the first clean test images."""
     some = test.x[:PROBE]
     probe = classifier.pixels(some.reshape(len(some), -1), np, config.dtype)
-    classes = len(DATA_SETS[config.dataset].class_names)
+    classes = len(data_set(config.dataset).class_names)
     return bridge.mean_gradients(margin, probe, classes, inputs.xp)
 
 
@@ -233,6 +233,6 @@ def weights_digest(weights: Mapping[str, HostArray]) -> str:
 
 def read_set(result: Stored) -> Images:
     """The images and targets of a perturbed set; the images are mapped, not read."""
-    shape = DATA_SETS[result.config_of(PerturbConfig).dataset].shape
+    shape = data_set(result.config_of(PerturbConfig).dataset).shape
     x = result.mapped(f"{SET}x", (-1, *shape))
     return Images(x, result.array(f"{SET}y", (len(x),), "i"))

@@ -11,10 +11,12 @@ from reflfap.experiments.experiment import Config, Experiment
 MODULES = {
     "artificial": "reflfap.experiments.artificial",
     "images": "reflfap.experiments.images",
+    "data": "reflfap.experiments.own_data",
     "certificates": "reflfap.experiments.certificates",
     "classify": "reflfap.experiments.classify",
     "perturb": "reflfap.experiments.perturb",
     "learn": "reflfap.experiments.learn",
+    "learn-set": "reflfap.experiments.learn_set",
 }
 
 

@@ -6,7 +6,7 @@ the adversarial network the perturbed ones.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -28,10 +28,10 @@ from reflfap.training.result import FlowTrace, Trace, Trained
 NETWORKS = ("standard", "noise", "adversarial")
 
 GALLERY = 8
-"""Perturbed samples that a cell of a sweep keeps."""
+"""Perturbed samples that a result keeps of those that can be made again."""
 
 WHOLE = ("networks/standard/W",)
-"""What tells a run that kept everything from a cell of a sweep."""
+"""What tells a run that kept its networks from a cell of a sweep."""
 
 _LESS_MEMORY = "use fewer samples or --dtype float32"
 
@@ -148,6 +148,24 @@ def accuracies(learned: ThreeNetworks, samples: Labelled, suffix: str = "") -> d
     }
 
 
+def in_words(metrics: Mapping[str, float]) -> Iterator[str]:
+    """What the accuracies say, on test samples where there are any, and beside them what they can
+    be held against: what was predicted; chance, or who always names the larger class."""
+    for network in NETWORKS:
+        suffix, what = ("_test", "test") if f"acc_{network}_test" in metrics else ("", "natural")
+        if (name := f"acc_{network}{suffix}") not in metrics:
+            continue
+        known = []
+        if network == "adversarial" and f"acc_predicted{suffix}" in metrics:
+            known.append(f"predicted {metrics[f'acc_predicted{suffix}']:.3f}")
+        if larger := metrics.get(f"share_larger{suffix}"):
+            known.append(f"larger class {larger:.3f}")
+        elif "acc_noise" in metrics:  # of two classes
+            known.append("chance 0.5")
+        more = f" ({', '.join(known)})" if known else ""
+        yield f"{network} network: {metrics[name]:.3f} of {what} samples{more}"
+
+
 def initial_network(config: CellConfig, name: str) -> onehidden.Network:
     """The network called `name` before its training, weights by seed, (N6), on the host."""
     rng = stream(config.seed, f"{name}/W")
@@ -184,7 +202,7 @@ def train(
     loss, xp = loss_named(config.loss), namespace(x)
     with device_memory(f"training {name} on {x.shape[0]} samples", _LESS_MEMORY):
         if config.trainer == "kkt":  # the limit forgets the initial weights
-            return _limit(x, y, config, loss)
+            return limit_of_training(x, y, config.hidden, config.slope, loss)
         net = initial_network(config, name) if W is None else onehidden.network(W, config.slope)
         net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
         if config.trainer == "gd":
@@ -193,24 +211,31 @@ def train(
         return flow(net, x, y, loss, time=time, monitor=monitor, stage=name)
 
 
-def _limit(x: Array, y: Array, config: CellConfig, loss: Loss) -> Trained:
-    """The direction of infinite time, scaled to margins of at least one, as a training result."""
-    point = aligned_kkt(x, y, config.hidden, config.slope)
+def limit_of_training(x: Array, y: Array, hidden: int, slope: float, loss: Loss) -> Trained:
+    """The KKT point (T2) as the result of a training: the direction of infinite time, scaled to
+    margins of at least one. Raises and costs as `aligned_kkt`."""
+    point = aligned_kkt(x, y, hidden, slope)
     mean = math.exp(float(log_mean(loss, point.q)))
     trace = Trace(np.asarray([np.inf]), np.asarray([mean]), np.asarray([0.0]))
     return Trained(point.net, asarray(point.q, namespace(x)), trace, "limit")
 
 
 def whole_run(cell: Cell) -> Computed:
-    """What a run of its own keeps: networks, perturbed samples, traces."""
-    datasets = labelled("adversarial", Labelled(cell.x_adv, cell.y_adv))
-    for name, W in cell.weights.items():
-        datasets[f"networks/{name}/W"] = Dataset(W, "hidden unit, input", "1 / data units")
-    return _kept(cell, datasets)
+    """All there is of a cell: networks, traces, perturbed samples."""
+    samples = labelled("adversarial", Labelled(cell.x_adv, cell.y_adv))
+    return _kept(cell, samples | networks(cell))
+
+
+def networks(cell: Cell) -> dict[str, Dataset]:
+    """The weights of its networks."""
+    return {
+        f"networks/{name}/W": Dataset(W, "hidden unit, input", "1 / data units")
+        for name, W in cell.weights.items()
+    }
 
 
 def swept(cell: Cell) -> Computed:
-    """What a cell of a sweep keeps, of which there are hundreds: traces, and the first samples."""
+    """What is kept of a cell unless more is asked for: traces, and the first samples."""
     some = Labelled(cell.x_adv[:GALLERY], cell.y_adv[:GALLERY])
     return _kept(cell, labelled("adversarial", some))
 

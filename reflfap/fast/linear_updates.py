@@ -45,8 +45,9 @@ def attack_network(
     norm: Norm,
     *,
     steps: int,
-    low: float = -math.inf,
-    high: float = math.inf,
+    low: float | Array = -math.inf,
+    high: float | Array = math.inf,
+    start: Array | None = None,
     monitor: Monitor = SILENT,
 ) -> Perturbed:
     """`attacks.attack` on a network in the quickest way we know: x (N, d), target (N,), (P2).
@@ -57,7 +58,9 @@ def attack_network(
     `attack` does, InputError for targets other than +1 and -1 too.
     """
     checks.samples_and_labels(x, target, net.W.shape[1])
-    run = partial(attack, x=x, target=target, norm=norm, steps=steps, low=low, high=high)
+    run = partial(
+        attack, x=x, target=target, norm=norm, steps=steps, low=low, high=high, start=start
+    )
     if namespace(x) is not np or not SQUARED[0] <= row_peaks(net.W).max() <= SQUARED[1]:
         return run(partial(margin_gradient, net), monitor=monitor)
     chunk = max(1, CHUNK_ELEMENTS // max(net.W.shape))

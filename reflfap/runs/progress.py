@@ -1,5 +1,6 @@
 """What a run shows and keeps while it works: progress bars, checkpoints, an orderly end."""
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +15,16 @@ from reflfap.terminal import plain, say
 
 
 class Bars(Monitor):
-    """Progress bars on standard error, with rate and time left; quiet unless it is a terminal."""
+    """Progress bars on standard error, with rate and time left; none unless it is a terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._bar: Any = None
         self._quiet = quiet
 
     def begin(self, stage: str, total: int, unit: str, done: int = 0) -> None:
-        disable = True if self._quiet else None  # tqdm: None is quiet unless it is a terminal
+        # a dumb terminal cannot go back to the beginning of a line; of tqdm, None asks whether it
+        # is a terminal at all
+        disable = True if self._quiet or os.environ.get("TERM") == "dumb" else None
         self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, disable=disable)
 
     def advance(self, amount: int = 1) -> None:

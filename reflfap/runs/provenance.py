@@ -63,7 +63,9 @@ def source_sha256() -> str:
     for package in (reflfap, reflfap.data_loaders):
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
-            found.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+            name = path.relative_to(folder)
+            if name.parts[0] not in ("figures", "data_loaders"):  # folders only where installed
+                found.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
     return found.hexdigest()
 
 

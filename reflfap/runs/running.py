@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reflfap.backend import namespace_for, on_host
 from reflfap.data_loaders.image_set import ImageSet
 from reflfap.data_loaders.images import load
+from reflfap.data_loaders.own_images import OwnSet, find_own, own_set
+from reflfap.data_loaders.own_perturbed import read_perturbed
+from reflfap.data_loaders.own_tables import Table, read_samples
+from reflfap.data_loaders.registry import is_own
 from reflfap.data_loaders.registry import place as place_of_data
 from reflfap.errors import (
     DamagedFileError,
@@ -64,8 +68,8 @@ class Place(NamedTuple):
         """What an experiment has beside its config."""
         xp = namespace_for(self.device)
         workers = blas_threads() if on_host(xp) else 1
-        images = partial(images_of, self.data_dir)
-        return Inputs(xp, workers, images, stages, options)
+        images, files = partial(images_of, self.data_dir), partial(files_of, options)
+        return Inputs(xp, workers, images, files, stages, options)
 
     def data_of(self, config: Config) -> str:
         """The digests of the images that a run reads, as they are now; nothing if it reads none."""
@@ -74,10 +78,33 @@ class Place(NamedTuple):
 
 
 def images_of(folder: Path | None, dataset: str, split: str) -> ImageSet:
-    """The images of a data set below `folder`, as `reflfap.data_loaders.images.load` finds them."""
+    """The images of a data set below `folder`, as `reflfap.data_loaders.images.load` finds them;
+    of an own set, by its descriptor, `folder` is the path."""
+    if is_own(dataset):
+        if folder is None:
+            refuse("data-dir", f"the path of the image set {dataset}", "none", "give it")
+        return own_images_of(folder).called(dataset, folder).split(split)
     where = place_of_data(dataset, folder)
     stamp = tuple(_stamp(path) for path in sorted(where.rglob("*")))
     return _split(dataset, split, where.parent, stamp)
+
+
+def own_images_of(path: Path) -> OwnSet:
+    """Both splits of the own image set at `path`, as `own_images.own_set` gives them; the last one
+    is kept until a file of it changes."""
+    return _own_set(path, tuple(_stamp(one) for one in find_own(path).files))
+
+
+@functools.lru_cache(maxsize=1)
+def _own_set(path: Path, stamp: object) -> OwnSet:
+    return own_set(path)
+
+
+def files_of(options: Any, option: str) -> Table | ImageSet:
+    """What is in the files that an option names: a perturbed set, or a table of samples."""
+    if option == "set":
+        return read_perturbed(options.set)
+    return read_samples(getattr(options, option), options.samples, options.label)
 
 
 @functools.lru_cache(maxsize=6)

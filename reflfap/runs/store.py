@@ -124,12 +124,13 @@ def _put(file: Any, name: str, values: HostArray | Pieces) -> Any:
 
 
 @contextlib.contextmanager
-def open_result(path: Path, digest: bool = True, copy: bool = False) -> Iterator["Result"]:
+def open_result(path: Path | str, digest: bool = True, copy: bool = False) -> Iterator["Result"]:
     """A verified result, open for reading. Raises DamagedFileError saying what is wrong.
 
     Without `digest`, for one that has just been verified, the file is not read whole again. A
     `copy` may lie in any folder; else its run must be the one that its folder names.
     """
+    path = Path(path)
     with open_sealed(path, digest=digest) as (file, raw, seal):
         attributes, metrics = _attributes(file, path), _attributes(file, path, "metrics")
         yield Result(file, raw, path, _about(path, attributes, metrics, copy), seal)
@@ -192,6 +193,10 @@ class Result(Stored):
         self.path = path
         self.attributes, self.metrics, self.config = about
         self.seal = seal
+
+    def __repr__(self) -> str:
+        about = f"{self.config.experiment} {self.attributes['run_id']}"
+        return f"Result({about}, {len(self.names())} arrays, {self.path})"
 
     def names(self) -> list[str]:
         """The names of all datasets, such as "networks/standard/W"."""

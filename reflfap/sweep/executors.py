@@ -61,6 +61,7 @@ class Processes(Executor):
         self._context = multiprocessing.get_context("spawn")
         self._stop, self._begun = self._context.Event(), self._context.Event()
         self._idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+        self._broken: list[ProcessPoolExecutor] = []
         for _ in range(workers):
             self._idle.put(self._pool())
         self._workers = workers
@@ -89,7 +90,8 @@ class Processes(Executor):
     def _give_back(self, pool: ProcessPoolExecutor, done: Future[Any], outer: Future[Any]) -> None:
         broken = not done.cancelled() and isinstance(done.exception(), BrokenExecutor)
         if broken:
-            pool.shutdown(wait=False)
+            # kept: from Python 3.12 on its lock is held here; shutdown and its end wait for that
+            self._broken.append(pool)
             pool = self._pool()
         self._idle.put(pool)
         if broken and not self._begun.is_set():
@@ -105,6 +107,8 @@ class Processes(Executor):
         """Wait for the calls under way, then end the workers."""
         for _ in range(self._workers):
             self._idle.get().shutdown(wait=wait, cancel_futures=cancel_futures)
+        for pool in self._broken:
+            pool.shutdown(wait=wait)
 
 
 def _watch(stop: Any, begun: Any) -> None:

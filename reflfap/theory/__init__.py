@@ -1,1 +1,16 @@
-"""The theory: what the mathematics says that the experiments show."""
+"""The theory's statements (T1) to (L4) as functions; its modules are read when they are used."""
+
+from importlib import import_module
+from typing import Any
+
+MODULES = ("orthogonality", "kkt", "boundary", "perturbations", "learning", "prediction")
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return import_module(f"reflfap.theory.{name}")
+    raise AttributeError(f"module 'reflfap.theory' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(MODULES)

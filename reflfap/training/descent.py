@@ -19,7 +19,7 @@ import numpy as np
 from reflfap import checks
 from reflfap.backend import Array, asarray, floats, namespace, on_host
 from reflfap.errors import NonFiniteError, refuse
-from reflfap.losses import Loss, log_mean
+from reflfap.losses import Loss, log_mean, loss_named
 from reflfap.monitor import SILENT, Monitor
 from reflfap.norms import row_peaks
 from reflfap.onehidden import Network, activation_slope, backward, output_gradient
@@ -36,7 +36,7 @@ def descent(
     net: Network,
     x: Array,
     y: Array,
-    loss: Loss,
+    loss: Loss | str,
     *,
     epochs: int = 100_000,
     rate: float = 0.01,
@@ -57,7 +57,7 @@ def descent(
     more. The host waits for a device once in EPOCHS_UNREAD epochs, and once more at each cut.
     Raises InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
     """
-    check_problem(net, x, y, loss)
+    loss = check_problem(net, x, y, loss)
     checks.whole_number("epochs", epochs, least=1)
     checks.real_number("rate", rate, 0, math.inf, closed="()")
     checks.real_number("momentum", momentum, 0, 1, closed="[)")
@@ -210,11 +210,13 @@ class _Descent:
         return {**dict(zip(self.names, (self.S, self.V), strict=True)), "loss": np.asarray(losses)}
 
 
-def check_problem(net: Network, x: Array, y: Array, loss: Loss) -> None:
-    """What every trainer asks of its problem: fitting samples and labels, one dtype and library."""
-    if not hasattr(loss, "log_value"):
-        refuse("loss", "EXPONENTIAL or LOGISTIC of reflfap.losses", repr(loss), "give one of them")
+def check_problem(net: Network, x: Array, y: Array, loss: Loss | str) -> Loss:
+    """What every trainer asks of its problem: fitting samples and labels, one dtype and library.
+
+    The loss, which may be given by its name.
+    """
     checks.samples_and_labels(x, y, net.W.shape[1])
     namespace(x, net.W)
     if x.dtype != net.W.dtype:
         refuse("x", f"dtype {net.W.dtype} as W", x.dtype, "convert one of the two")
+    return loss_named(loss)

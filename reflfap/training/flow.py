@@ -55,7 +55,7 @@ def flow(
     net: Network,
     x: Array,
     y: Array,
-    loss: Loss,
+    loss: Loss | str,
     *,
     time: float,
     tolerance: float = 0.3,
@@ -75,7 +75,7 @@ def flow(
     m = 1,000 in float32, X and W included. Raises InputError, NonFiniteError, and ConvergenceError
     naming t and step when the tolerance cannot be met, or not in MOST_STEPS steps.
     """
-    check_problem(net, x, y, loss)
+    loss = check_problem(net, x, y, loss)
     time = checks.real_number("time", time, 0, math.inf, closed="()")
     # below, rounding of the margins would be taken for error, and steps would shrink for nothing
     checks.real_number("tolerance", tolerance, 100 * float(np.finfo(x.dtype).eps), 1.0)

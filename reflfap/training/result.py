@@ -1,10 +1,13 @@
 """What every trainer returns."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from reflfap.backend import Array, HostArray
-from reflfap.onehidden import Network
+import numpy as np
+
+from reflfap import checks
+from reflfap.backend import Array, HostArray, to_host
+from reflfap.onehidden import Network, accuracy, forward
 
 
 class Trace(NamedTuple):
@@ -37,6 +40,18 @@ class Trained(NamedTuple):
     trace: Trace | FlowTrace
     stopped: str  # why the training ended, in the trainer's own word
     C: Array | None = None  # (m, N) with W = W0 + C X, where the training kept it
+    classes: tuple[Any, Any] = (-1, 1)  # what labels -1 and +1 stand for
+
+    def predict(self, x: Array) -> HostArray:
+        """The class of each sample x (n, d), (n,) on the host; f(x) = 0 counts to the first."""
+        checks.matrix("x", x)
+        checks.columns(x, self.net.W.shape[1])
+        positive = to_host(forward(self.net, x)[0] > 0)
+        return np.asarray(self.classes)[positive.astype(np.int64)]
+
+    def __repr__(self) -> str:
+        loss, right = self.trace.loss[-1], accuracy(self.q)
+        return f"Trained({self.net!r}, loss={loss:.3g}, accuracy={right:.3f}, {self.stopped})"
 
     def moved(self, move: Callable[[Array], Array]) -> "Trained":
         """The same with each array given to `move`, which brings it to another device."""

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -22,12 +21,13 @@ from processes import exit_code, fork, hold, kill, wait_until
 
 import reflfap
 from reflfap.cli import main as cli
-from reflfap.cli.run import in_words
 from reflfap.errors import DeviceMemoryError
-from reflfap.experiments import artificial
+from reflfap.experiments import artificial, three_networks
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.experiment import canonical_json, identity, run_id
+from reflfap.experiments.three_networks import in_words
 from reflfap.files import is_locked
+from reflfap.onehidden import network
 from reflfap.runs import progress, provenance, running, store
 from reflfap.runs.checkpoints import Checkpoints
 
@@ -42,35 +42,12 @@ L2_METRICS = {
 }
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.out.count("\n") == 1
-        return json.loads(self.out)
-
-
 def call(*argv: object) -> int:
     """The exit code of one command; tyro leaves by SystemExit after what it refuses itself."""
     try:
         return cli.main([str(word) for word in argv])
     except SystemExit as end:
         return end.code
-
-
-@pytest.fixture
-def reflfap_cli(capsys):
-    """Run one command in this process; what it printed, without tyro's frames."""
-
-    def run(*argv: object) -> Said:
-        code = call(*argv)
-        out, err = capsys.readouterr()
-        return Said(code, out, " ".join(re.sub("[╭╮╰╯│─]", " ", err).split()))
-
-    return run
 
 
 def only_result(out: Path) -> Path:
@@ -127,7 +104,9 @@ def test_lines_for_people_hold_the_same(tmp_path, reflfap_cli):
     said = reflfap_cli(*SHORT, "--out", tmp_path)
     shown = dict(line.split(maxsplit=1) for line in said.out.splitlines())
     assert shown["run"].startswith(report["run_id"])
-    assert shown["result"] == report["path"]
+    path, size = shown["result"].split(maxsplit=1)
+    assert path == report["path"]
+    assert size == f"({Path(path).stat().st_size / 1e3:.1f} kB)"
     for name, value in report["metrics"].items():
         assert float(shown[name]) == pytest.approx(value, rel=1e-5)
 
@@ -201,6 +180,24 @@ def test_saved_data_are_what_the_seed_draws(tmp_path, reflfap_cli):
     assert path.stat().st_mtime_ns == written
 
 
+def test_samples_that_are_not_stored_can_be_made_again(tmp_path, reflfap_cli):
+    """From the noise and the stored standard network, to the last bit; 8 of them are there."""
+    options = (*SHORT, "--n-adv=12", "--epsilon=0.5", "--save-networks", "--out", tmp_path)
+    reflfap_cli(*options)
+    some = arrays_of(only_result(tmp_path))
+    with store.open_result(only_result(tmp_path)) as result:
+        config = result.config
+    net = network(some["networks/standard/W"], config.slope)
+    made = three_networks.attacked(config, net, *artificial.noise(config), (-1.0, 1.0))
+    reflfap_cli(*options, "--save-data")
+    every = arrays_of(only_result(tmp_path))
+    np.testing.assert_array_equal(made.x, every["data/adversarial/x"])
+    for part in "xy":
+        name = f"data/adversarial/{part}"
+        assert len(some[name]) == 8
+        np.testing.assert_array_equal(some[name], every[name][:8])
+
+
 def test_figures_are_drawn_as_png_and_pdf(tmp_path, reflfap_cli):
     said = reflfap_cli(*SHORT, "--out", tmp_path, "--figure")
     assert said.code == 0
@@ -227,11 +224,19 @@ def test_list_show_and_verify(tmp_path, reflfap_cli):
         assert shown["config"]["dim"] == 20
         assert shown["attributes"]["backend"] == "numpy"
     lines = reflfap_cli("show", found, "--out", tmp_path).out
-    assert re.search(r"^backend +numpy$", lines, re.MULTILINE)
+    blocks = {part.partition(":\n")[0]: part for part in lines.split("\n\n")[1:]}
+    assert {name: blocks[name].count("\n") for name in list(blocks)[:2]} == {
+        "settings that differ from the defaults": 7,  # the sizes, epsilon with one, trainer, epochs
+        "all other settings": len(shown["config"]) - 1 - 7,
+    }
+    assert blocks["metrics"].count("\n") == len(report["metrics"])
+    assert re.search(r"^  dim +20$", blocks["settings that differ from the defaults"], re.M)
+    assert re.search(r"^  backend +numpy$", blocks["made by"], re.M)
+    assert not set('{}"') & set(lines)  # no JSON
     for names in ((), (found,), (report["path"],)):
         said = reflfap_cli("verify", *names, "--out", tmp_path)
         assert said.code == 0
-        arrays = 3 + 9 + 2 + 6  # W, traces, x and y, the plane
+        arrays = 9 + 2 + 6  # traces, x and y, the plane
         assert said.out == f"good     {report['path']}  ({arrays} arrays)\n"
 
 
@@ -243,7 +248,7 @@ def test_a_report_in_words(tmp_path, reflfap_cli):
     assert f"adversarial network: {expected}" in said.out
     assert "standard network: 1.000 of natural samples (chance 0.5)" in said.out
     lines = list(in_words({"acc_standard_test": 0.25, "acc_standard": 1.0}))
-    assert lines == ["standard network: 0.250 of test images"]
+    assert lines == ["standard network: 0.250 of test samples"]
     assert list(in_words({"other": 1.0})) == []
 
 
@@ -320,6 +325,8 @@ def test_verify_fails_for_a_damaged_file(tmp_path, reflfap_cli):
     assert said.out.startswith(f"damaged  {damaged}: expected SHA-256")
     assert said.out.count("good") == 2  # the check goes on after the first damage
     assert said.err == "reflfap: failed: 1 of 3 files are damaged or cannot be read"
+    told = reflfap_cli("verify", "--out", tmp_path, "--json")
+    assert (told.code, len(told.json["good"]), list(told.json["bad"])) == (1, 2, [str(damaged)])
     shown = reflfap_cli("show", damaged.parent.name, "--out", tmp_path)
     assert (shown.code, shown.out) == (1, "")
 
@@ -363,8 +370,8 @@ def test_bad_arguments_are_refused(tmp_path, reflfap_cli, options):
 
 
 UNKNOWN = {  # what was asked for: what the message says
-    ("fly",): "expected one of run, sweep, data, figures, audit, list, show, verify, rm, got fly",
-    ("run",): "expected one of run artificial, run images, run certificates, run classify, run per",
+    ("fly",): "figures, audit, list, show, export, verify, rm, completion, got fly",
+    ("run",): "expected one of run artificial, run images, run ",
     ("run", "artifical"): "did you mean run artificial",
     ("rum", "images"): "got rum images; did you mean run images",
     ("lists",): "did you mean list?",

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from reflfap.errors import InputError
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.experiments.cell import VARIANTS
 from reflfap.experiments.experiment import canonical_json, run_id
 from reflfap.experiments.registry import from_json
+from reflfap.norms import VARIANTS
 
 FIELDS = [field.name for field in dataclasses.fields(ArtificialConfig)]
 LENGTHS = st.integers(1, 10**9)

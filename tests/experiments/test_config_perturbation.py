@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.errors import InputError
-from reflfap.experiments.cell import VARIANTS
 from reflfap.experiments.classify import ClassifyConfig
 from reflfap.experiments.experiment import canonical_json, identity
 from reflfap.experiments.learn import LearnConfig
 from reflfap.experiments.perturb_config import SCALES, SCENARIOS, PerturbConfig
 from reflfap.experiments.registry import from_json
+from reflfap.norms import VARIANTS
 
 NATURAL = ("natural-random", "natural-deterministic")
 NORMS = ("l0", "l2", "linf")

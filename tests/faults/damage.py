@@ -56,6 +56,10 @@ SHOW = (
     Reading(3, with_out(("show", "{id}", "--json")), "printed"),
     Reading(2, with_out(("show", "{id}"))),
 )
+EXPORT = tuple(
+    Reading(1, with_out(("export", "{id}", option, "{here}/" + name)))
+    for option, name in (("--npz", "arrays.npz"), ("--png", "pictures"))
+)
 VERIFY = (
     Reading(2, with_out(("verify",)), "verified"),
     Reading(2, with_out(("verify", "{file}")), "verified"),
@@ -89,8 +93,8 @@ IMAGES = (
 RESULT = "results/*/*/result.h5"
 SEALED = (*BYTES, *BYTES, *PLACES)
 TARGETS = (
-    Target(30, "runs", RESULT, SEALED, (*LIST, *SHOW, *VERIFY, *AGAIN, *DRAW)),
-    Target(20, "runs", RESULT, (_hostile,), (*LIST, *SHOW, *VERIFY, *AGAIN, *DRAW)),
+    Target(30, "runs", RESULT, SEALED, (*LIST, *SHOW, *EXPORT, *VERIFY, *AGAIN, *DRAW)),
+    Target(20, "runs", RESULT, (_hostile,), (*LIST, *SHOW, *EXPORT, *VERIFY, *AGAIN, *DRAW)),
     Target(5, "sweeps", RESULT, SEALED, (*STATUS, *COLLECT, *SWEEP)),
     Target(4, "sweeps", RESULT, (_hostile,), (*STATUS, *COLLECT, *SWEEP)),
     Target(6, "sweeps", "results/parts/*.h5", SEALED, (*ANEW, VERIFY[1], *SWEEP)),
@@ -99,7 +103,7 @@ TARGETS = (
     Target(6, "sweeps", "grid.toml", (*TEXTS, *BYTES, *PLACES), (*SWEEP, *ANEW), False),
     Target(3, "sweeps", "results/*.h5", (*SEALED, _hostile), (VERIFY[1], *COLLECT)),
     Target(0.4, "sweeps", "results/tables/*", (*TEXTS, *BYTES, *PLACES), DRAW[2:3], False),
-    Target(3, "stages", RESULT, (*SEALED, _hostile), (*LIST, *SHOW, *VERIFY, *LATER)),
+    Target(3, "stages", RESULT, (*SEALED, _hostile), (*LIST, *SHOW, *EXPORT, *VERIFY, *LATER)),
     Target(4, "interrupted", "results/*/*/checkpoints/*.h5", SEALED, (*AGAIN, LIST[1])),
     Target(2, "interrupted", "results/*/*/checkpoints/*.h5", (_hostile,), AGAIN),
     Target(2, "interrupted", "results/*/*/lock", (*TEXTS, *PLACES), (*AGAIN, *LIST)),

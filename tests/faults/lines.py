@@ -36,6 +36,8 @@ USUAL: dict[Words, Words] = {
     ("data", "convert"): ("mnist",),
     ("figures",): (),
     ("show",): ("0",),
+    ("export",): ("0", "--npz", "{here}/results/arrays.npz"),
+    ("completion",): ("bash",),
 }
 """What keeps a command short."""
 
@@ -44,7 +46,7 @@ RARE = (("audit",), ("sweep", "images"), ("figures",), ("run", "learn"), ("run",
 
 LEFT_OUT = {"scheduler", "mutate", "all"}
 ENDLESS = {"epochs", "attack_steps", "starts"}
-PATHS = {"out", "to", "folder", "html", "data_dir", "reference", "grid"}
+PATHS = {"out", "to", "folder", "html", "data_dir", "reference", "grid", "npz", "png"}
 
 HUGE = ("1" + 30 * "0", str(2**63), "1e308", "1000000000000")
 ODD = (

@@ -33,6 +33,7 @@ def test_axes_of_the_plane(seed, dim):
 def test_decision_map(tmp_path, capsys):
     """Outputs have the networks' own signs on the plane; samples are projected orthogonally."""
     args = ["--dim", "60", "--hidden", "6", "--n", "9", "--n-adv", "12", "--epochs", "100"]
+    args.append("--save-networks")
     assert cli.main(["run", "artificial", *args, "--out", str(tmp_path), "--figure"]) == 0
     assert "decision_map.png" in capsys.readouterr().out
     (path,) = tmp_path.glob("*/*/result.h5")

@@ -10,6 +10,7 @@ from grids import CENTRE, store_cells
 from perturbed_results import config, tables_of
 
 from reflfap.data_loaders.images import load
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.errors import InputError
 from reflfap.experiments import perturbed_set
 from reflfap.experiments.deep_training import split_of
@@ -96,7 +97,7 @@ def test_the_gallery_shows_the_sets(tmp_path):
         assert eta == pytest.approx(expected, abs=1e-7)
         assert perturbation_gallery.factor(eta) == pytest.approx(160 / 7)
     headings = perturbation_gallery.headings(samples)
-    names = perturbation_gallery.DATA_SETS["embedded"].class_names
+    names = DATA_SETS["embedded"].class_names
     assert headings[0] == f"{names[source.label[0]]}\n→ {names[source.target[0]]}"
     assert len(perturbation_gallery.draw(samples).axes) == 5 * 8
     with pytest.raises(InputError, match="run perturb --dataset embedded --scenario noise"):

@@ -8,6 +8,7 @@ import pytest
 from grids import CENTRE, configs, store_cells
 
 from reflfap.cli import main as cli
+from reflfap.data_loaders.registry import DATA_SETS
 from reflfap.errors import DamagedFileError, InputError
 from reflfap.experiments import artificial
 from reflfap.figures import accuracy_curves, registry, results_page, sweeps
@@ -196,9 +197,7 @@ def test_figures_on_the_command_line(results, tmp_path, capsys):
     where = ["--out", str(results), "--folder", str(tmp_path)]
     assert cli.main(["figures", "accuracy_curves", *where]) == 0
     shown = capsys.readouterr()
-    assert re.findall(r"picture +(\S+)", shown.out) == [
-        str(tmp_path / f"accuracy_l2_uniform.{kind}") for kind in ("png", "pdf")
-    ]
+    assert shown.out == f"picture   {tmp_path / 'accuracy_l2_uniform.png'} and .pdf\n"
     assert shown.err.count("--preset paper-") == 5
     assert cli.main(["figures", "image_rows", *where]) == 1
     assert "reflfap run images" in capsys.readouterr().err
@@ -206,6 +205,42 @@ def test_figures_on_the_command_line(results, tmp_path, capsys):
     assert "decision_grid" in capsys.readouterr().err
     assert cli.main(["figures"]) == 0
     assert re.findall(r"^\w+", capsys.readouterr().out, re.M) == list(registry.FIGURES)
+
+
+def test_all_figures_say_in_one_line_what_is_missing(results, tmp_path, capsys, monkeypatch):
+    """With a command for each, that of the first picture; by name each picture says its own."""
+    names = ("accuracy_curves", "gallery", "image_rows", "pairs")
+    monkeypatch.setattr(registry, "FIGURES", {name: registry.FIGURES[name] for name in names})
+    where = ["--out", str(results), "--folder", str(tmp_path)]
+    assert cli.main(["figures", "--all", *where]) == 0
+    shown = capsys.readouterr()
+    assert re.findall(r"picture +\S+/(\w+).png and .pdf\n", shown.out) == [
+        "accuracy_l2_uniform",
+        "gallery_l2_uniform",
+    ]
+    assert shown.err == (
+        "15 more need results that are not there; for the first of each: "
+        "accuracy_curves, gallery (run `reflfap sweep artificial --preset paper-l2-gauss`); "
+        "image_rows (run `reflfap run images`); "
+        "pairs (run `reflfap sweep images --preset pairs-mnist`)\n"
+    )
+    assert cli.main(["figures", "pairs", *where]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    for line, name in zip(lines, DATA_SETS, strict=False):
+        assert line.startswith(f"missing   pairs_{name}: results: expected pairs of classes of")
+        assert line.endswith(f"run `reflfap sweep images --preset pairs-{name}`")
+
+
+def test_other_reasons_are_said_in_full(results, tmp_path, capsys, monkeypatch):
+    """What is damaged is no missing result."""
+    monkeypatch.setenv("REFLFAP_REFERENCE", str(tmp_path))
+    monkeypatch.setattr(
+        registry, "FIGURES", {"accuracy_curves": registry.FIGURES["accuracy_curves"]}
+    )
+    where = ["--out", str(results), "--folder", str(tmp_path)]
+    assert cli.main(["figures", "--all", *where]) == 1
+    assert "missing   accuracy_l2_uniform: " in (said := capsys.readouterr().err)
+    assert "artificial_uniform.csv" in said
 
 
 def test_figures_as_json(results, tmp_path, capsys, monkeypatch):

@@ -32,7 +32,8 @@ def out(tmp_path):
 
 
 def test_there_is_one_of_each_experiment():
-    assert {path.parts[0] for path in RUNS} == set(MODULES)
+    later = {"data", "learn-set"}
+    assert {path.parts[0] for path in RUNS} == set(MODULES) - later
 
 
 @pytest.mark.parametrize("name", RUNS, ids=str)

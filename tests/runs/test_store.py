@@ -118,7 +118,8 @@ NETWORKS = {"standard", "noise", "adversarial"}
 
 
 def run_and_open(out: Path, *options: str) -> Any:
-    assert cli.main(["run", "artificial", *SIZES, "--out", str(out), *options]) == 0
+    words = ["run", "artificial", *SIZES, "--save-networks", "--out", str(out), *options]
+    assert cli.main(words) == 0
     (path,) = out.glob("artificial/*/result.h5")
     return h5py.File(path)
 

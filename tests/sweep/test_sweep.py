@@ -72,7 +72,7 @@ def test_cells_are_those_of_single_runs(tmp_path, undisturbed, capsys):
     values = {"dim": config.dim, "hidden": config.hidden, "n": config.n, "n-adv": config.n_adv}
     values |= {"epochs": config.epochs, "epsilon": config.epsilon, "out": tmp_path}
     args = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    assert cli.main(["run", "artificial", *args]) == 0
+    assert cli.main(["run", "artificial", "--save-networks", *args]) == 0
     assert_same(rows(tmp_path), {run: undisturbed[run] for run in rows(tmp_path)})
     (path,) = tmp_path.glob("artificial/*/result.h5")
     sweep(tmp_path, [config])

@@ -167,7 +167,7 @@ def source(module: str) -> str:
 def test_every_function_is_mutated():
     """Each mutation changes one place, and each function of the theory has at least one."""
     mutated, functions = set(), set()
-    for path in (ROOT / THEORY).glob("*.py"):
+    for path in (ROOT / THEORY).glob("[!_]*.py"):
         text = path.read_text()
         for node in ast.walk(ast.parse(text)):
             if not isinstance(node, ast.FunctionDef):

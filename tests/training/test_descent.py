@@ -210,7 +210,7 @@ def test_against_torch_optimiser(form):
         ({"rate": float("nan")}, "rate"),
         ({"momentum": 1.0}, "momentum"),
         ({"form": "dual"}, "one of auto, coefficients, weights"),
-        ({"loss": "logistic"}, "loss: expected EXPONENTIAL or LOGISTIC of .*, got 'logistic'"),
+        ({"loss": "hinge"}, "loss: expected one of exponential, logistic, got 'hinge'"),
     ],
 )
 def test_bad_settings_are_refused(problem, change, message):

@@ -1,0 +1,52 @@
+"""The code on the pages for users runs as it stands there."""
+
+import re
+
+import numpy as np
+import pytest
+from project import ROOT
+
+
+def code_of(page):
+    """All Python on a page, one block after the other."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.filterwarnings("ignore")  # of scikit-learn
+def test_the_page_of_the_interface(capsys):
+    """What it prints is what it says."""
+    pytest.importorskip("sklearn")
+    blocks, names = code_of("library.md"), {}
+    for block in blocks:
+        exec(block, names)
+    said = capsys.readouterr().out
+    assert "loss=0.00102, accuracy=1.000" in said
+    shares = [float(one) for one in re.findall(r"Perturbed\(.*success=([0-9.]+)", said)]
+    stated = re.search(r"# ([0-9.]+), ([0-9.]+) and ([0-9.]+) of them", "".join(blocks))
+    expected = [float(one) for one in stated.groups()]
+    assert shares == pytest.approx(expected, abs=0.05)  # two of fifty: BLAS kernels differ
+
+
+def test_the_guide(tmp_path, monkeypatch, capsys):
+    """Five lines, one import, and the map: the numbers that it shows are those that come out."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    monkeypatch.chdir(tmp_path)
+    table = datasets.load_breast_cancer()
+    rows = np.c_[table.data.astype(str), table.target_names[table.target]]
+    header = ",".join([*table.feature_names, "diagnosis"])
+    lines = "\n".join([header, *map(",".join, rows)])
+    (tmp_path / "cancer.csv").write_text(lines)
+    first = code_of("your-data.md")[0]
+    assert len([line for line in first.splitlines() if line]) == 5
+    exec(first, {})
+    page = (ROOT / "docs" / "your-data.md").read_text()
+    said = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert len(said) == 4
+    for line in said:
+        network, _, number = line.partition(": ")
+        stated = re.search(rf"{re.escape(network)}(?:: ([0-9.]+))?", page)
+        assert stated, line
+        if number and "noise" not in network:  # to some samples: BLAS kernels differ
+            assert float(number.split()[0]) == pytest.approx(float(stated[1]), abs=0.03)
+    assert (tmp_path / "map.png").stat().st_size > 10_000
