@@ -4,18 +4,21 @@ from pathlib import Path
 
 import tyro
 
+from reflfap.cli.run import print_json
 from reflfap.data_loaders import download, registry
 from reflfap.data_loaders.images import check_converted, convert
 from reflfap.errors import ReflfapError
 from reflfap.terminal import tell
 
 
-def list_data(data_dir: Path | None = None) -> None:
+def list_data(data_dir: Path | None = None, json: bool = False) -> None:
     """List the image sets, their licences, and whether they are there.
 
     Args:
         data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+        json: print one JSON list on standard output
     """
+    rows = []
     for name, about in registry.DATA_SETS.items():
         states = {
             status.partition(",")[0].split()[0] for _, status in download.check(name, data_dir)
@@ -24,7 +27,11 @@ def list_data(data_dir: Path | None = None) -> None:
         if converted := check_converted(name, data_dir):
             good = {status for _, status in converted} == {"good"}
             state += ", HDF5" if good else ", HDF5 differs"
-        tell(f"{name:<14} {state:<14} {about.title} ({about.licence})")
+        rows.append({"name": name, "state": state, "title": about.title, "licence": about.licence})
+    if json:
+        print_json(rows)
+    for row in () if json else rows:
+        tell(f"{row['name']:<14} {row['state']:<14} {row['title']} ({row['licence']})")
 
 
 def fetch_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) -> None:
@@ -50,7 +57,9 @@ def convert_data(name: tyro.conf.Positional[str], data_dir: Path | None = None) 
 
 
 def check_data(
-    names: tyro.conf.Positional[tuple[str, ...]] = (), data_dir: Path | None = None
+    names: tyro.conf.Positional[tuple[str, ...]] = (),
+    data_dir: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Check the files of image sets against published checksums, and HDF5 against what it is made
     from. Exit code 1 if one differs.
@@ -58,12 +67,17 @@ def check_data(
     Args:
         names: image sets; all that are there if none is given
         data_dir: folder of the data sets; default: REFLFAP_DATA, else the platform's cache
+        json: print one JSON list on standard output
     """
-    wrong = 0
+    wrong, rows = 0, []
     for name in names or registry.DATA_SETS:
         for file, status in (*download.check(name, data_dir), *check_converted(name, data_dir)):
-            tell(f"{name:<14} {file:<28} {status}")
+            rows.append({"name": name, "file": file, "status": status})
+            if not json:
+                tell(f"{name:<14} {file:<28} {status}")
             wrong += status != "good" and (status != "missing" or bool(names))
+    if json:
+        print_json(rows)
     if wrong:
         remedy = "run `reflfap data fetch`, or `convert` for HDF5"
         raise ReflfapError(f"data: {wrong} files differ or are missing; {remedy}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reflfap.data_loaders.registry import DATA_SETS, data_set, is_own
-from reflfap.errors import refuse
+from reflfap.errors import InputError, StoreError, refuse
 from reflfap.runs.running import own_images_of
 
 _DATASET, _DATA_DIR = "--dataset", "--data-dir"
@@ -31,7 +31,10 @@ def with_own_images(args: Sequence[str]) -> list[str]:
         if any(_option(one.partition("=")[0]) == _DATA_DIR for one in args):
             remedy = "leave --data-dir out: the path says where the images are"
             refuse(_DATA_DIR, f"none beside {_DATASET} {value}", "one", remedy)
-        descriptor = own_images_of(Path(value)).descriptor
+        try:
+            descriptor = own_images_of(Path(value)).descriptor
+        except StoreError as error:  # what is no image set is a bad argument
+            raise InputError(str(error)) from error
         end = place + (1 if equals else 2)
         found[place:end] = [f"{_DATASET}={descriptor}", f"{_DATA_DIR}={value}"]
     return found

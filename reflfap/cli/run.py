@@ -8,6 +8,7 @@ from typing import Any
 
 import tyro
 
+from reflfap.errors import InputError, StoreError
 from reflfap.experiments.experiment import Config, Experiment, RunOptions, Stored
 from reflfap.experiments.registry import experiment_of
 from reflfap.experiments.three_networks import in_words
@@ -36,7 +37,10 @@ def run(experiment: Experiment[Any], config: Config, options: RunOptions) -> Non
     device, data_dir = getattr(options, "device", "cpu"), getattr(options, "data_dir", None)
     place = Place(options.out, data_dir, device)
     inputs = place.inputs(options)  # refuses a missing device before anything else
-    config = experiment.settled(config, inputs)
+    try:
+        config = experiment.settled(config, inputs)
+    except StoreError as error:  # files that are arguments: bad ones are bad arguments
+        raise InputError(str(error)) from error
     if experiment.before(config):
         _say_estimates(config, options, device)
     path = running.make(config, place, options)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from reflfap.errors import StoreError
 from reflfap.monitor import Monitor
@@ -15,7 +15,8 @@ from reflfap.terminal import plain, say
 
 
 class Bars(Monitor):
-    """Progress bars on standard error, with rate and time left; none unless it is a terminal."""
+    """Progress bars on standard error, with rate and time left; none unless it is a terminal, or a
+    notebook, which draws them itself."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._bar: Any = None
@@ -24,7 +25,9 @@ class Bars(Monitor):
     def begin(self, stage: str, total: int, unit: str, done: int = 0) -> None:
         # a dumb terminal cannot go back to the beginning of a line; of tqdm, None asks whether it
         # is a terminal at all
-        disable = True if self._quiet or os.environ.get("TERM") == "dumb" else None
+        disable = False if "ipykernel" in sys.modules else None
+        if self._quiet or (os.environ.get("TERM") == "dumb" and disable is None):
+            disable = True
         self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, disable=disable)
 
     def advance(self, amount: int = 1) -> None:

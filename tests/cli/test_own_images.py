@@ -146,7 +146,7 @@ def test_unknown_sets_are_refused(bars, tmp_path, capsys):
         assert call("run", *words, "--out", tmp_path / "results") == 2
         assert said in capsys.readouterr().err
     bars.write_bytes(bars.read_bytes()[:-30])
-    assert call("run", "images", "--dataset", bars, "--out", tmp_path / "results") == 1
+    assert call("run", "images", "--dataset", bars, "--out", tmp_path / "results") == 2
     assert f"{bars}: expected a complete file of its kind" in capsys.readouterr().err
 
 

@@ -226,3 +226,36 @@ def test_the_page_of_commands_names_all():
     page = (Path(cli.__file__).parents[2] / "docs" / "command-line.md").read_text()
     for words in COMMANDS:
         assert f"reflfap {' '.join(words)}" in page, words
+
+
+def test_data_sets_as_json(capsys):
+    """One list and nothing else, of what the lines for people say."""
+    for command in ("list", "check"):
+        words = ["data", command] + (["embedded"] if command == "check" else [])
+        _, lines, _ = said(capsys, *words)
+        code, out, _ = said(capsys, *words, "--json")
+        assert code == 0
+        assert out.count("\n") == 1
+        rows = json.loads(out)
+        assert len(rows) == len(lines.splitlines())
+        for row, line in zip(rows, lines.splitlines(), strict=True):
+            assert all(value in line for value in row.values())
+
+
+def test_a_notebook_has_bars(monkeypatch, capsys):
+    """Where a kernel runs, whatever standard error is; a quiet run has none there either."""
+    from reflfap.runs.progress import Bars
+
+    shown = []
+    for kernel in (False, True):
+        with monkeypatch.context() as patch:
+            if kernel:
+                patch.setitem(sys.modules, "ipykernel", object())
+            for quiet in (False, True):
+                bars = Bars(quiet)
+                bars.begin("training", 10, "epoch")
+                bars.advance(5)
+                shown.append(not bars._bar.disable)
+                bars.end()
+    assert shown == [False, False, True, False]
+    capsys.readouterr()
