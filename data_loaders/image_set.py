@@ -88,7 +88,7 @@ class ImageSet(NamedTuple):
         numbers |= {name: number for number, name in enumerate(self.class_names)}
         if str(which) not in numbers:
             named = ", ".join(f"{number} ({name})" for number, name in enumerate(self.class_names))
-            refuse("class", f"one of {named}", repr(which), "give a number or a name")
+            refuse("classes", f"two of {named}", repr(which), "choose two, by number or name")
         return numbers[str(which)]
 
 

@@ -37,6 +37,8 @@ def read_perturbed(path: Path) -> ImageSet:
     if y.min() < 0 or y.max() >= WHITE + 1:
         refuse(f"{where}: y", "classes 0 to 255", f"{y.min()} to {y.max()}", "number them from 0")
     scale = WHITE if x.dtype == np.uint8 else 1
+    if scale == WHITE and x.max() <= 1:
+        refuse(f"{where}: x", "bytes from 0 to 255", "0 and 1 alone", "write floats for these")
     x = np.ascontiguousarray(x, np.float32) if scale == 1 else x.astype(np.float32) / scale
     low, high = x.min(), x.max()
     if not 0 <= low <= high <= 1:  # as where one is NaN

@@ -160,6 +160,7 @@ def _from_text(path: Path, delimiter: str, label: str) -> Table:
         if len(top) < 2:
             remedy = "separate columns by a comma in .csv, by a tab in .tsv"
             refuse(str(path), "at least two columns", f"one, {top[0][:80]!r}", remedy)
+        _check_first(path, top)
         headed = not _all_numbers(top)
         names = _header(path, top) if headed else [str(number) for number in range(len(top))]
         column = _column(path, names, label)
@@ -215,6 +216,21 @@ def _all_numbers(top: list[str]) -> bool:
     """
     counted = [str(place) for place in range(len(top) - 1)]
     return _numeric(top[:-1]) and (_numeric(top[-1:]) or top[:-1] != counted)
+
+
+def _check_first(path: Path, top: list[str]) -> None:
+    """InputError where a first line may be names or a row, or fields are separated otherwise."""
+    remedy = "write a first line with a name for each column"
+    if len(top) > 2 and top == [str(place) for place in range(len(top))]:
+        got = f"{', '.join(top[:5])}, which may be either"
+        refuse(str(path), "names of columns, or a first row", got, remedy)
+    if any(";" in field for field in top):
+        got, remedy = f"semicolons, in {','.join(top)[:80]!r}", "save it with commas, 1.5 for 1,5"
+        refuse(str(path), "fields separated by commas, or tabs", got, remedy)
+    some = [field for field in top[:-1] if _numeric([field])]
+    if some and not _numeric(top[:-1]):
+        got = f"{some[0]!r} among {', '.join(top)[:80]!r}"
+        refuse(str(path), "names of columns, or numbers alone, in the first line", got, remedy)
 
 
 def _header(path: Path, top: list[str]) -> list[str]:

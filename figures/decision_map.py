@@ -90,14 +90,22 @@ def draw(result: Stored) -> Figure:
         f"$d$ = {config.inputs}, $N$ = {config.n}, $N_{{adv}}$ = {config.n_adv}, "
         f"{config.norm}, ε = {config.size:.3g}"
     )
-    return picture(compute(result), accuracies, about)
+    ends = [result.attributes.get(f"class_{sign}") for sign in ("negative", "positive")]
+    classes = (str(ends[0]), str(ends[1])) if all(ends) else None
+    return picture(compute(result), accuracies, about, classes)
 
 
-def picture(data: DecisionMap, accuracies: Mapping[str, float], about: str) -> Figure:
-    """The picture of a map, with the accuracies of its networks and a line about it."""
+def picture(
+    data: DecisionMap,
+    accuracies: Mapping[str, float],
+    about: str,
+    classes: tuple[str, str] | None = None,
+) -> Figure:
+    """The picture of a map, with the accuracies of its networks and a line about it; `classes` are
+    the names of labels -1 and +1."""
     with plt.rc_context(style.RC):
         figure, axes = plt.subplots(figsize=(3.5, 4.4), layout="constrained")
-        backdrop(axes, data)
+        backdrop(axes, data, classes=classes)
         for name in data.outputs:
             label = f"{name} ({accuracies[name]:.2f})"
             boundary(axes, data, name, style.NETWORKS[name] | {"label": label})
@@ -110,14 +118,17 @@ def picture(data: DecisionMap, accuracies: Mapping[str, float], about: str) -> F
     return figure
 
 
-def backdrop(axes: Axes, data: DecisionMap, size: float = 9) -> None:
+def backdrop(
+    axes: Axes, data: DecisionMap, size: float = 9, classes: tuple[str, str] | None = None
+) -> None:
     """What the standard network says where, and the projected samples on it."""
     regions = np.sign(data.outputs["standard"])
     axes.contourf(data.axis, data.axis, regions, [-2, 0, 2], colors=["#e8e8e8", "#ffffff"])
     for label, marker in style.CLASSES.items():
         s, t = data.samples[data.labels == label].T
         width = 0.1 * np.sqrt(size)
-        axes.scatter(s, t, s=size, linewidth=width, edgecolor="black", alpha=0.75, **marker)
+        look = marker | ({"label": classes[label > 0]} if classes else {})
+        axes.scatter(s, t, s=size, linewidth=width, edgecolor="black", alpha=0.75, **look)
     axes.set_aspect("equal")
     limits = data.axis[0], data.axis[-1]
     axes.set(xlim=limits, ylim=limits)

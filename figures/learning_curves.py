@@ -59,7 +59,7 @@ def title(config: DeepConfig) -> str:
         count = f"{config.subset or config.samples:,}"
         images = f"{count} perturbed ({config.scenario}, {config.norm})"
         images = images if config.size else f"{count} unperturbed ({config.scenario})"
-    return f"{network_name(config)}, {set_title(config.dataset)}, {images}"
+    return f"{network_name(config)}, {set_title(config.dataset)},\n{images}"
 
 
 def error(accuracy: HostArray) -> HostArray:

@@ -315,10 +315,20 @@ def _check(
         refuse("margin", expected, type(margin).__name__, remedy)
     if not hasattr(norm, "step"):
         refuse("norm", "L2, LInf, LInfSign or L0", repr(norm), "give one, such as L2(0.78)")
-    xp = checks.samples_and_targets(x, target)
+    checks.samples_and_targets(x, target)
     checks.whole_number("steps", steps, least=0)
     check_norm(norm)
-    limits = _limit("low", low, x), _limit("high", high, x)
+    return data_range(x, low, high)
+
+
+def data_range(
+    x: Array, low: float | Array, high: float | Array
+) -> tuple[float | Array, float | Array]:
+    """The limits of samples x (N, d) as floats, or as (d,) arrays of the kind of x.
+
+    InputError unless low < high, and all samples are within.
+    """
+    xp, limits = namespace(x), (_limit("low", low, x), _limit("high", high, x))
     low, high = limits
     ordered = low < high  # of numbers nothing has to be read from a device
     if not (ordered if isinstance(ordered, bool) else bool(xp.all(ordered))):

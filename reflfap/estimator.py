@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reflfap import onehidden
+from reflfap import checks, onehidden
 from reflfap.backend import HostArray
 from reflfap.errors import InputError
 from reflfap.library import train
@@ -31,7 +31,7 @@ class OneHiddenClassifier:
         slope: float = 0.01,
         method: str = "flow",
         time: float | None = None,
-        epochs: int = 100_000,
+        epochs: int | None = None,
         loss: str = "exponential",
         seed: int = 0,
     ) -> None:
@@ -47,22 +47,28 @@ class OneHiddenClassifier:
         """Train a new network on samples X (N, d) with labels y (N,)."""
         x = self._samples(X, fitted=False)
         labels = _labels(y, len(x))
-        self.classes_ = np.unique(labels)
-        if len(self.classes_) != 2:
-            kind = "1 class" if len(self.classes_) == 1 else "multiclass"
+        classes = np.unique(labels)
+        if len(classes) != 2:
+            kind = "1 class" if len(classes) == 1 else "multiclass"
             raise InputError(
                 "Only binary classification is supported. The type of the target is "
-                f"{kind}: expected two classes, got {len(self.classes_)}; choose two"
+                f"{kind}: expected two classes, got {len(classes)}; choose two"
             )
-        self.n_features_in_ = x.shape[1]
-        self.trained_ = train(x, labels, **self.get_params())
+        trained = train(x, labels, **self.get_params())
+        # all at once, so that a fit that fails leaves the one before
+        self.classes_, self.n_features_in_, self.trained_ = classes, x.shape[1], trained
+        self.__dict__.pop("feature_names_in_", None)
+        if (names := _names(X)) is not None:
+            self.feature_names_in_ = names
         return self
 
     def decision_function(self, X: Any) -> HostArray:
         """f(x) of (N1), (n,): positive for `classes_[1]`."""
         x = self._samples(X, fitted=True)
-        f, _ = onehidden.forward(self.trained_.net, x.astype(self.trained_.net.W.dtype, copy=False))
-        return np.asarray(f)
+        with np.errstate(over="ignore"):  # refused below
+            x = x.astype(self.trained_.net.W.dtype, copy=False)
+        checks.finite_result("X", x, "fit with float64, or scale X")
+        return np.asarray(onehidden.forward(self.trained_.net, x)[0])
 
     def predict(self, X: Any) -> HostArray:
         """The class of each sample, (n,)."""
@@ -88,8 +94,11 @@ class OneHiddenClassifier:
         return self
 
     def __repr__(self) -> str:
-        default = {name: one.default for name, one in signature(type(self)).parameters.items()}
-        shown = (f"{name}={v!r}" for name, v in self.get_params().items() if v != default[name])
+        default = {
+            name: repr(one.default) for name, one in signature(type(self)).parameters.items()
+        }
+        params = {name: repr(value) for name, value in self.get_params().items()}
+        shown = (f"{name}={value}" for name, value in params.items() if value != default[name])
         return f"OneHiddenClassifier({', '.join(shown)})"
 
     def _samples(self, X: Any, fitted: bool) -> HostArray:
@@ -99,23 +108,15 @@ class OneHiddenClassifier:
                 "OneHiddenClassifier: expected a fitted one, got a new one; call fit first"
             )
         x = _numbers(X)
-        names = np.asarray(getattr(X, "columns", ()))
-        named = len(names) > 0 and all(isinstance(one, str) for one in names)
         if not fitted:
-            self.__dict__.pop("feature_names_in_", None)
-            if named:
-                self.feature_names_in_ = names
             return x
         if x.shape[1] != self.n_features_in_:
             raise InputError(
                 f"X has {x.shape[1]} features, but OneHiddenClassifier is expecting "
                 f"{self.n_features_in_} features as input; give the same kind of samples as to fit"
             )
-        if (
-            named
-            and hasattr(self, "feature_names_in_")
-            and list(names) != list(self.feature_names_in_)
-        ):
+        names, known = _names(X), getattr(self, "feature_names_in_", None)
+        if names is not None and known is not None and list(names) != list(known):
             raise InputError("X: expected features named as in fit, in their order; rename them")
         return x
 
@@ -128,6 +129,12 @@ class OneHiddenClassifier:
             classifier_tags=ClassifierTags(multi_class=False),
             input_tags=InputTags(),
         )
+
+
+def _names(X: Any) -> HostArray | None:
+    """The names of its columns, where it has some and all are texts."""
+    names = np.atleast_1d(np.asarray(getattr(X, "columns", ())))
+    return names if len(names) and all(isinstance(one, str) for one in names) else None
 
 
 def _numbers(X: Any) -> HostArray:
@@ -172,7 +179,8 @@ def _labels(y: Any, count: int) -> HostArray:
     if labels.ndim != 1 or len(labels) != count:
         raise InputError(f"y: expected shape ({count},), got {labels.shape}; one label a sample")
     if labels.dtype == object:
-        if len({type(one) for one in labels} - {str}) > bool(not isinstance(labels[0], str)):
+        texts = {isinstance(one, str) for one in labels}
+        if len(texts) != 1 or not all(isinstance(one, str | int | float) for one in labels):
             raise InputError("Unknown label type: objects. y must have numbers or texts alone")
         labels = np.asarray(labels.tolist())
     if labels.dtype.kind == "f" and not (labels == np.round(labels)).all():

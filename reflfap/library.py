@@ -13,7 +13,7 @@ from reflfap import attacks, checks, norms, onehidden
 from reflfap.attacks import MarginFunction, Perturbed
 from reflfap.backend import Array, HostArray, asarray, namespace, to_host
 from reflfap.errors import refuse
-from reflfap.experiments import own_data
+from reflfap.experiments import own_data, own_samples
 from reflfap.experiments.cell import RELEASED_STEPS
 from reflfap.experiments.own_data import DataConfig, OwnSamples
 from reflfap.experiments.three_networks import (
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from reflfap.data_loaders.image_set import ImageSet
     from reflfap.data_loaders.own_tables import Table
 
+EPOCHS = 100_000
+"""Of the released training."""
+
 METHODS = {"flow": "flow", "descent": "gd", "kkt": "kkt"}
 """Trainers by their names here, and on the command line: gradient flow (N5), gradient descent as
 released (N6), the limit of infinite time (T2)."""
@@ -48,7 +51,7 @@ def train(
     slope: float = 0.01,
     method: str = "flow",
     time: float | None = None,
-    epochs: int = 100_000,
+    epochs: int | None = None,
     loss: Loss | str = "exponential",
     seed: int = 0,
     monitor: Monitor = SILENT,
@@ -56,10 +59,10 @@ def train(
     """Train the one-hidden-layer network (N1) on samples x (N, d) with labels y (N,) of two kinds.
 
     From `net`, or from `hidden` units with `slope` and `initial_weights` of the seed. `method`:
-    "flow", gradient flow (N5) to `time`, by default that of the released `epochs`, 0.1 epochs;
-    "descent", (N6) as released, at most so many epochs; "kkt", (T2), the limit of infinite time,
-    which has no initial weights. Labels may be +1 and -1, 0 and 1, or any two values, of which the
-    later in order counts as +1; `predict` of the result gives them back.
+    "flow", gradient flow (N5) to `time`, or to that of `epochs` of descent, 0.1 epochs, by default
+    the released 100,000; "descent", (N6) as released, at most so many epochs; "kkt", (T2), the
+    limit of infinite time, which has no initial weights. Labels may be +1 and -1, 0 and 1, or any
+    two values, of which the later in order counts as +1; `predict` of the result gives them back.
 
     x float32 or float64 of NumPy or CuPy; the result is of its kind. Raises InputError for bad
     input, NonFiniteError, ConvergenceError and NoKKTPointError as the trainers do, which say what
@@ -70,8 +73,9 @@ def train(
     classes, signs = _signs(y, x)
     loss = loss_named(loss)
     if method == "kkt":
-        if net is not None:
-            refuse("net", "none for kkt", "one", "the limit has no initial weights: leave it out")
+        for name, given in (("net", net), ("time", time), ("epochs", epochs)):
+            if given is not None:
+                refuse(name, "none for kkt, the limit of infinite time", "one", "leave it out")
         found = limit_of_training(x, signs, hidden, slope, loss)
         return found._replace(classes=classes)
     if net is None:
@@ -80,9 +84,12 @@ def train(
     if method == "descent":
         if time is not None:
             refuse("time", "none for descent", time, "give epochs")
-        found = descent(net, x, signs, loss, epochs=epochs, monitor=monitor)
+        found = descent(net, x, signs, loss, epochs=epochs or EPOCHS, monitor=monitor)
     else:
-        time = released_time(checks.whole_number("epochs", epochs, 1)) if time is None else time
+        if time is not None and epochs is not None:
+            refuse("time", "time or epochs", "both", "leave one of them out")
+        epochs = checks.whole_number("epochs", EPOCHS if epochs is None else epochs, 1)
+        time = released_time(epochs) if time is None else time
         found = flow(net, x, signs, loss, time=time, monitor=monitor)
     return found._replace(classes=classes)
 
@@ -115,12 +122,12 @@ def attack(
 
     Raises and costs as `attacks.attack`; InputError for other targets.
     """
-    if isinstance(epsilon, Sequence | np.ndarray):
+    if isinstance(epsilon, Sequence | np.ndarray) and np.ndim(epsilon) == 1:
         given: dict[str, Any] = {"norm": norm, "variant": variant, "steps": steps}
         given |= {"step_size": step_size, "bounds": bounds}
         given |= {"random_start": random_start, "seed": seed}
-        return [attack(against, x, target, epsilon=float(one), **given) for one in epsilon]
-    xp = checks.matrix("x", x)
+        return [attack(against, x, target, epsilon=one, **given) for one in epsilon]
+    xp, epsilon = checks.matrix("x", x), checks.real_number("epsilon", epsilon, 0, np.inf, "[)")
     pixels = None
     if norm == "l0":
         share = checks.real_number("epsilon", epsilon, 0, 1, "(]")
@@ -160,7 +167,8 @@ def load(name: str | Path, split: str = "train", folder: Path | str | None = Non
 def load_table(*paths: Path | str, samples: str = "x", label: str = "") -> "Table":
     """Samples x (N, d) and their classes y (N,) from .npz, HDF5 or CSV, or from two .npy files.
 
-    See `data_loaders.own_tables.read_samples`, which also says what is refused.
+    The table has x (float64), y (texts), the names of the `features`, and a digest, `sha256`.
+    `data_loaders.own_tables.read_samples` says which files it reads, and what is refused.
     """
     from reflfap.data_loaders.own_tables import read_samples
 
@@ -207,7 +215,7 @@ def learn_from_perturbations(
     hidden: int = 1_000,
     slope: float = 0.01,
     method: str = "flow",
-    epochs: int = 100_000,
+    epochs: int = EPOCHS,
     loss: Literal["exponential", "logistic"] = "exponential",
     seed: int = 0,
     monitor: Monitor = SILENT,
@@ -221,12 +229,12 @@ def learn_from_perturbations(
     `scenario`: "noise", uniform within finite `bounds`, else normal with each feature's mean and
     deviation, towards random targets; "natural-random", x itself towards random targets;
     "natural-flipped", x towards the other label each. `scale`: features as they are; "standard",
-    minus their mean, by their deviation; "range", onto [-1, 1], which is then a bound. `epsilon`,
-    in units of scaled x: by default 0.5 sqrt(d) in l2, 0.5 in linf, half of the features in l0.
-    The rest as in `train` and `attack`. Networks have no bias: boundaries go through zero, where
-    samples should have their mean. dtype and device are those of x. `reflfap run data` does this
-    with files. Memory: see `experiments.three_networks.train_and_attack`. Raises InputError for bad
-    input, and what training and attack raise.
+    minus their mean, by their deviation; "range", onto [-1, 1], which is then a bound. `bounds` and
+    `epsilon` are of scaled x, by default 0.5 sqrt(d) in l2, 0.5 in linf, half of the features in
+    l0. The rest as in `train` and `attack`. Networks have no bias: boundaries go through zero,
+    where samples should have their mean. dtype and device are those of x. `reflfap run data` does
+    this with files. Memory: see `experiments.three_networks.train_and_attack`. Raises InputError
+    for bad input, and what training and attack raise.
     """
     xp = checks.matrix("x", x)
     config = DataConfig(
@@ -256,29 +264,23 @@ def learn_from_perturbations(
 def _samples(
     config: DataConfig, x: Array, y: Any, test: tuple[Array, Any] | None, bounds: Any
 ) -> OwnSamples:
-    """What the networks see, on the host: scaled by x, and drawn by seed."""
+    """What the networks see, on the host: the same for the same numbers as of `run data`."""
     if bounds is not None and config.scale == "range":
         refuse("bounds", "none with scale range, which has its own", bounds, "leave one out")
     classes, signs = _signs(y, x)
-    natural = Labelled(to_host(x), to_host(signs))
-    centre, width = own_data.scaling(config.scale, natural.x)
-    natural = own_data.scaled(natural, centre, width, config.dtype)
-    tested = None
+    natural, tested = Labelled(to_host(x), to_host(signs)), None
     if test is not None:
         checks.matrix("test x", test[0])
         checks.columns(test[0], x.shape[1])
         signs = _as_signs(test[1], classes, test[0], "test y")
         tested = Labelled(to_host(test[0]), to_host(signs))
-        tested = own_data.scaled(tested, centre, width, config.dtype)
-    limits = _bounds((-1, 1) if config.scale == "range" else bounds, natural.x)
-    source = own_data.sources(config, natural, limits)
-    return OwnSamples(natural, source, tested, limits, classes)
+    return own_data.samples_of(config, natural, tested, classes, _bounds(bounds, natural.x))
 
 
 def _signs(y: Any, x: Array) -> tuple[tuple[Any, Any], Array]:
     """The two classes that labels (N,) name, in order, and the labels as -1 and +1 like x."""
     values = _labels("y", y, x)
-    classes = (-1, 1) if np.isin(values, (-1, 1)).all() else own_data.classes_of(values)
+    classes = own_samples.classes_of(values)
     return classes, _as_signs(values, classes, x, "y")
 
 
@@ -288,13 +290,16 @@ def _as_signs(y: Any, classes: tuple[Any, Any], x: Array, name: str) -> Array:
     remedy = "leave other classes out"
     if classes == (-1, 1):
         remedy = "map the two classes to -1 and +1, or train on them, and attack what `train` gives"
-    signs = own_data.signs(values, classes, "float64", name, remedy)
+    signs = own_samples.signs(values, classes, "float64", name, remedy)
     return xp.astype(asarray(signs, xp), x.dtype)
 
 
 def _labels(name: str, y: Any, x: Array) -> HostArray:
     """Labels of any kind as one host array (N,)."""
-    values = to_host(y) if hasattr(y, "shape") else np.asarray(y)
+    try:
+        values = to_host(y) if hasattr(y, "shape") else np.asarray(y)
+    except ValueError:  # of rows of several lengths
+        values = np.empty(0)
     if values.dtype == object and all(isinstance(one, str) for one in values.ravel()):
         values = values.astype(str)
     if values.dtype.kind == "f" and not np.isfinite(values).all():

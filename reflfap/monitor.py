@@ -11,6 +11,9 @@ from typing import Any
 class Monitor:
     """Silent, and without memory. Override what is wanted."""
 
+    def __repr__(self) -> str:
+        return type(self).__name__
+
     def begin(self, stage: str, total: int, unit: str, done: int = 0) -> None:
         """A stage of `total` units starts, `done` of them restored from a checkpoint."""
 

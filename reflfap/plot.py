@@ -40,9 +40,10 @@ def decision_map(
         natural, config = found.samples.natural, found.settings
         about = f"$d$ = {natural.x.shape[1]}, $N$ = {len(natural.y)}, {config.norm}, "
         about += f"ε = {config.size:.3g}, $N_{{adv}}$ = {len(found.target)}"
+        classes = (str(found.classes[0]), str(found.classes[1]))
     else:
         networks, natural = _given(found, x, y), Labelled(to_host(x), to_host(y))
-        about = f"$d$ = {natural.x.shape[1]}, $N$ = {len(natural.y)}"
+        about, classes = f"$d$ = {natural.x.shape[1]}, $N$ = {len(natural.y)}", ("−1", "+1")
     weights = {name: to_host(net.W) for name, net in networks.items()}
     datasets = plane_datasets(weights, natural)
     stored = {name: np.asarray(one.values) for name, one in datasets.items()}
@@ -51,7 +52,7 @@ def decision_map(
     plane = maps.Plane(on_plane, *parts)
     right = {name: _accuracy(net, natural) for name, net in networks.items()}
     slope = networks["standard"].slope
-    return _closed(maps.picture(maps.on_plane(plane, slope), right, about))
+    return _closed(maps.picture(maps.on_plane(plane, slope), right, about, classes))
 
 
 def gallery(
@@ -64,6 +65,8 @@ def gallery(
     the quantiles 0.01 and 0.99 of the natural samples.
     """
     natural, source, _, limits, classes = found.samples
+    if np.shape(shape) != (2,):
+        refuse("shape", "rows and columns", repr(shape), "give for example (28, 28)")
     rows, columns = (checks.whole_number("shape", one, 1) for one in shape)
     if rows * columns != natural.x.shape[1]:
         expected = f"rows and columns of {natural.x.shape[1]} features"
@@ -88,10 +91,11 @@ def _given(networks: Networks, x: Any, y: Any) -> Networks:
     if not isinstance(networks, Mapping) or "standard" not in networks:
         expected = 'networks by name, "standard" among them'
         refuse("found", expected, type(networks).__name__, 'give {"standard": net}')
-    for name, net in networks.items():
+    nets = {name: getattr(one, "net", one) for name, one in networks.items()}  # of `train` too
+    for name, net in nets.items():
         checks.choice("network", name, NETWORKS)
         checks.samples_and_labels(x, y, net.W.shape[1])
-    return networks
+    return nets
 
 
 def _accuracy(net: Network, samples: Labelled) -> float:

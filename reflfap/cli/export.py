@@ -22,7 +22,7 @@ import tyro
 from reflfap.backend import HostArray
 from reflfap.cli.run import print_json
 from reflfap.data_loaders.image_set import WHITE
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import data_set
 from reflfap.errors import DamagedFileError, StoreError, refuse
 from reflfap.experiments import images, perturbed_set
 from reflfap.experiments.deep_training import split_of
@@ -223,7 +223,7 @@ def _png(pixels: HostArray) -> bytes:
     channels, height, width = pixels.shape
     rows = np.moveaxis(pixels, 0, -1).reshape(height, -1)
     raw = b"".join(b"\0" + row.tobytes() for row in rows)  # 0: a row as it is, no filter
-    colours = {1: 0, 3: 2}[channels]
+    colours = {1: 0, 2: 4, 3: 2, 4: 6}[channels]  # of two and four the last is taken for opacity
     header = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -248,7 +248,7 @@ def _of_a_set(result: Stored, inputs: Inputs) -> Pictures:
     config = result.config_of(PerturbConfig)
     source = perturbed_set.source(config, split_of(inputs, config.dataset, "train"))
     x, target = perturbed_set.read_set(result)
-    names = DATA_SETS[config.dataset].class_names
+    names = data_set(config.dataset).class_names
 
     def blocks() -> Iterator[tuple[HostArray, HostArray]]:
         for number in range(source.blocks):
@@ -261,7 +261,7 @@ def _of_a_set(result: Stored, inputs: Inputs) -> Pictures:
 def _of_two_classes(result: Stored, inputs: Inputs) -> Pictures:
     config = result.config_of(ImagesConfig)
     samples = images.prepare(config, images.two_classes(config, inputs.images))
-    shape = (-1, *DATA_SETS[config.dataset].shape)
+    shape = (-1, *data_set(config.dataset).shape)
     x = result.array(f"{SET}x", (-1, math.prod(shape[1:])))
     target = result.array(f"{SET}y", (len(x),))
     first, second = config.classes

@@ -72,7 +72,9 @@ def list_runs(
             ]
         )
         return
-    if not runs:
+    if not runs and wanted:
+        say(f"no run below {out} has {' and '.join(where)}; `reflfap list` shows their settings")
+    elif not runs:
         say(f"no runs below {out}; make one with `reflfap run artificial`")
     for run, created, size in runs:
         name, accuracy = _accuracy(run)

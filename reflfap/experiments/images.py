@@ -226,6 +226,12 @@ def _alignment(
     return {"alignment_test": float(xp.mean(xp.astype(holds, xp.float64)))} | found
 
 
+def settled(config: ImagesConfig, inputs: Inputs) -> ImagesConfig:
+    """The config, refused before anything is made where the data set has no such classes."""
+    two_classes(config, inputs.images)
+    return config
+
+
 def compute(config: ImagesConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     """A cell with all it has."""
     return three_networks.whole_run(cell(config, inputs, monitor))
@@ -260,6 +266,7 @@ EXPERIMENT = Experiment(
     compute=compute,
     cost=cell_cost,
     options=ImagesOptions,
+    settled=settled,
     reads=both_splits,
     needed=lambda options: WHOLE,
     picture="reflfap.figures.image_rows",

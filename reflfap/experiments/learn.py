@@ -184,7 +184,7 @@ _GRIDS |= {f"{p}-all": partial(perturbation_tables, p, *RELEASED) for p in SCALE
 
 EXPERIMENT = Experiment(
     config=LearnConfig,
-    summary="Learn from perturbed images alone, test on clean ones (E2); all stages at once.",
+    summary="Learn from perturbed images alone, test on clean ones (E2); --set: see learn-set.",
     compute=compute,
     cost=cost,
     options=ImagesOptions,

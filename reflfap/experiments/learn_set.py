@@ -109,6 +109,8 @@ class LearnSetOptions(ImagesOptions):
 def settled(config: LearnSetConfig, inputs: Inputs) -> LearnSetConfig:
     """The config of a command line with what its set says filled in."""
     said, found = _read(inputs)
+    if config.perturbed not in (None, said):
+        refuse("perturbed", f"{said}, as the file holds", config.perturbed, "leave it out")
     deep_training.checked(config.dataset, Images(found.images, found.labels))
     return replace(config, perturbed=said)
 

@@ -8,20 +8,21 @@ on those alone classify the natural samples, and test samples that no network sa
 import hashlib
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from reflfap.backend import Array, HostArray, Namespace, asarray, namespace
+from reflfap import attacks
+from reflfap.backend import Array, Namespace, asarray, namespace
 from reflfap.data_loaders import artificial
 from reflfap.data_loaders.registry import short_name
 from reflfap.errors import StoreError, refuse
 from reflfap.experiments import three_networks
 from reflfap.experiments.cell import CellConfig, cell_cost
 from reflfap.experiments.experiment import Computed, DeviceOptions, Experiment, Inputs
+from reflfap.experiments.own_samples import classes_of, scaled, scaling, signs
 from reflfap.experiments.plane import plane_datasets
 from reflfap.experiments.three_networks import WHOLE, Cell, Labelled, ThreeNetworks
 from reflfap.monitor import SILENT, Monitor
@@ -126,8 +127,13 @@ def described(name: str, train: "Table", test: "Table | None") -> str:
 def settled(config: DataConfig, inputs: Inputs) -> DataConfig:
     """The config of a command line with what its files say filled in."""
     data, train, test = _read(inputs)
-    _two_of(config, train, test)  # refuses before anything is made
-    return replace(config, data=data)
+    if config.data not in (None, data):
+        refuse("data", f"{data}, as the files hold", config.data, "leave it out")
+    natural, _, _ = _two_of(config, train, test)
+    most = len(natural.y)
+    found = replace(config, data=data, n=min(config.n or most, most))
+    _drawn(found, natural)  # which refuses before anything is made
+    return found
 
 
 def _read(inputs: Inputs) -> "tuple[str, Table, Table | None]":
@@ -139,90 +145,71 @@ def _read(inputs: Inputs) -> "tuple[str, Table, Table | None]":
     return described(options.train[0].stem, train, test), train, test
 
 
-def samples_of(config: DataConfig, train: "Table", test: "Table | None" = None) -> OwnSamples:
-    """The samples of a config, by seed: classes chosen, features scaled, sources drawn."""
-    classes, natural, tested = _two_of(config, train, test)
-    order = stream(config.seed, "natural/order").permutation(len(natural.y))[: config.n]
-    natural = Labelled(natural.x[order], natural.y[order])
+def samples_of(
+    config: DataConfig,
+    natural: Labelled,
+    test: Labelled | None,
+    classes: tuple[Any, Any],
+    limits: tuple[Any, Any] = (-math.inf, math.inf),
+) -> OwnSamples:
+    """What the networks see, by seed: natural samples in random order, at most n of them, features
+    scaled, sources drawn within the limits, which are of scaled features."""
+    natural = _drawn(config, natural)
     centre, width = scaling(config.scale, natural.x)
     natural = scaled(natural, centre, width, config.dtype)
-    if tested is not None:
-        tested = scaled(tested, centre, width, config.dtype)
-    limits = (-1.0, 1.0) if config.scale == "range" else (-math.inf, math.inf)
+    if config.scale == "range":
+        limits = (-1.0, 1.0)
+        np.clip(natural.x, *limits, out=natural.x)  # which rounding may have left
+    limits = attacks.data_range(natural.x, *limits)
+    tested = None if test is None else scaled(test, centre, width, config.dtype)
     return OwnSamples(natural, sources(config, natural, limits), tested, limits, classes)
+
+
+def _drawn(config: DataConfig, natural: Labelled) -> Labelled:
+    """n of the samples, in random order, by seed; InputError where they are of one class."""
+    order = stream(config.seed, "natural/order").permutation(len(natural.y))[: config.n]
+    natural = Labelled(natural.x[order], natural.y[order])
+    if abs(natural.y.sum()) == len(natural.y):
+        refuse("n", "samples of both classes", f"{len(natural.y)} of one", "take more")
+    return natural
 
 
 def _two_of(
     config: DataConfig, train: "Table", test: "Table | None"
-) -> tuple[tuple[Any, Any], Labelled, Labelled | None]:
-    """The classes for -1 and +1, and their samples; InputError where there are none, or others."""
+) -> tuple[Labelled, Labelled | None, tuple[Any, Any]]:
+    """Samples of the classes for -1 and +1, and these; InputError where there are none."""
     first, second = config.classes[::-1] or classes_of(train.y)
     classes = (first, second)
-    natural = _chosen(train, classes, "train")
+    if train.x.shape[1] < 2:
+        refuse("train", "at least two features", "one", "give more")
+    natural = _chosen(train, classes)
+    for one, sign in zip(classes, (-1, 1), strict=True):
+        if not np.any(natural.y == sign):
+            there = ", ".join(np.unique(train.y)[:20].tolist())
+            refuse("train", f"samples of class {one!r}", f"those of {there}", "choose others")
     if test is None:
-        return classes, natural, None
+        return natural, None, classes
     if test.x.shape[1] != train.x.shape[1]:
         expected = f"{train.x.shape[1]} features, as train has"
         refuse("test", expected, test.x.shape[1], "give samples of the same kind")
-    return classes, natural, _chosen(test, classes, "test")
+    named = [one.features != tuple(map(str, range(train.x.shape[1]))) for one in (train, test)]
+    if all(named) and test.features != train.features:
+        pairs = zip(train.features, test.features, strict=True)
+        other = next((a, b) for a, b in pairs if a != b)
+        expected = f"the features of train in their order, {other[0]!r} next"
+        refuse("test", expected, repr(other[1]), "give the columns the same names and order")
+    tested = _chosen(test, classes)
+    if len(tested.y) == 0:
+        there = ", ".join(np.unique(test.y)[:20].tolist())
+        expected = f"samples of class {first!r} or {second!r}"
+        refuse("test", expected, f"those of {there}", "give samples of the same classes")
+    return natural, tested, classes
 
 
-def classes_of(y: HostArray) -> tuple[Any, Any]:
-    """The two values that labels (N,) have, in order; InputError for one, or more than two."""
-    found = np.unique(y).tolist()
-    if len(found) != 2:
-        some = ", ".join(map(repr, found[:5])) + (", ..." if len(found) > 5 else "")
-        remedy = "choose two" if len(found) > 2 else "a network needs two to tell apart"
-        refuse("classes", "two", f"{len(found)} ({some})", remedy)
-    return found[0], found[1]
-
-
-def signs(
-    y: HostArray,
-    classes: tuple[Any, Any],
-    dtype: str,
-    name: str = "y",
-    remedy: str = "leave other classes out, or choose others",
-) -> HostArray:
-    """Labels (N,) of two classes as -1 for the first and +1 for the second, (N,)."""
-    unknown = ~np.isin(y, classes)
-    if unknown.any():
-        expected = f"{classes[0]!r} and {classes[1]!r}"
-        refuse(name, expected, repr(y[unknown][0].item()), remedy)
-    return np.where(y == classes[1], 1, -1).astype(dtype)
-
-
-def scaling(kind: str, x: HostArray) -> tuple[HostArray, HostArray]:
-    """What each feature of samples (N, d) is to be reduced and divided by, two of (d,) float64.
-
-    A feature that is the same in all samples becomes zero.
-    """
-    x = x.astype(np.float64, copy=False)
-    if kind == "none":
-        return np.zeros(x.shape[1]), np.ones(x.shape[1])
-    if kind == "range":
-        low, high = x.min(axis=0), x.max(axis=0)
-        centre, width = low / 2 + high / 2, high / 2 - low / 2
-    else:
-        centre, width = x.mean(axis=0), x.std(axis=0)
-    constant = width <= np.abs(centre) * np.finfo(np.float64).eps * 4  # but for rounding
-    return centre, np.where(constant, 1.0, width)
-
-
-def scaled(part: Labelled, centre: HostArray, width: HostArray, dtype: str) -> Labelled:
-    """Samples (N, d) less `centre`, by `width`, (d,) each, and labels, as `dtype`."""
-    return Labelled(((part.x - centre) / width).astype(dtype), part.y.astype(dtype))
-
-
-def _chosen(table: "Table", classes: Sequence[Any], name: str) -> Labelled:
+def _chosen(table: "Table", classes: tuple[Any, Any]) -> Labelled:
     """The rows of two classes, labelled -1 and +1."""
     kept = np.isin(table.y, classes)
-    y = signs(table.y[kept], (classes[0], classes[1]), "f8")
-    for one, sign in zip(classes, (-1, 1), strict=True):
-        if not np.any(y == sign):
-            there = ", ".join(np.unique(table.y)[:20].tolist())
-            refuse(name, f"samples of class {one!r}", f"those of {there}", "choose other classes")
-    return Labelled(table.x[kept], y)
+    return Labelled(table.x[kept], signs(table.y[kept], classes, "f8"))
 
 
 def sources(config: DataConfig, natural: Labelled, limits: tuple[Any, Any]) -> Labelled:
@@ -244,8 +231,7 @@ def sources(config: DataConfig, natural: Labelled, limits: tuple[Any, Any]) -> L
         centre, width = wide.mean(axis=0), wide.std(axis=0)
     x *= width.astype(x.dtype)
     x += centre.astype(x.dtype)
-    if bounded:
-        np.clip(x, *limits, out=x)  # rounding may have left it
+    np.clip(x, *limits, out=x)  # which rounding may have left, or a tail where one side is open
     return Labelled(x, artificial.labels(len(x), rng, config.dtype))
 
 
@@ -290,7 +276,7 @@ def compute(config: DataConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     data, train, test = _read(inputs)
     if data != config.data:  # changed since the config was made
         refuse("train", f"the data {config.data}", data, "start again", StoreError)
-    samples = samples_of(config, train, test)
+    samples = samples_of(config, *_two_of(config, train, test))
     learned, metrics = learn(config, samples, inputs.xp, monitor)
     cell: Cell = learned.cell(metrics)
     cell = cell._replace(more=plane_datasets(cell.weights, samples.natural))

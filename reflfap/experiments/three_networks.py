@@ -158,6 +158,8 @@ def in_words(metrics: Mapping[str, float]) -> Iterator[str]:
         known = []
         if network == "adversarial" and f"acc_predicted{suffix}" in metrics:
             known.append(f"predicted {metrics[f'acc_predicted{suffix}']:.3f}")
+        if network == "adversarial" and metrics.get("attack_success", 1.0) < 0.5:
+            known.append(f"of the perturbations {metrics['attack_success']:.2f} reach their target")
         if larger := metrics.get(f"share_larger{suffix}"):
             known.append(f"larger class {larger:.3f}")
         elif "acc_noise" in metrics:  # of two classes

@@ -109,7 +109,7 @@ def test_other_data_are_refused(bars, tmp_path, capsys):
     made = run(capsys, tmp_path, *IMAGES, "--dataset", bars)
     name = own_set(bars).descriptor
     write_bars(bars, seed=1)
-    assert call(*IMAGES, "--dataset", name, "--data-dir", bars, "--out", tmp_path / "results") == 1
+    assert call(*IMAGES, "--dataset", name, "--data-dir", bars, "--out", tmp_path / "results") == 2
     said = capsys.readouterr().err
     assert name in said
     assert own_set(bars).descriptor in said
@@ -139,7 +139,7 @@ def test_unknown_sets_are_refused(bars, tmp_path, capsys):
         (("learn", "--dataset", "./none.npz"), "one of cifar-10, embedded, fashion-mnist, mnist"),
         (("images", "--dataset", bars, "--data-dir", tmp_path), "leave --data-dir out"),
         (("images", "--dataset", bars, "--data_dir", tmp_path), "leave --data-dir out"),
-        (("images", "--dataset", bars), "class: expected one of 0 (left), 1 (right), 2 (none)"),
+        (("images", "--dataset", bars), "classes: expected two of 0 (left), 1 (right), 2 (none)"),
         (("classify", "--dataset", bars, "--network", "convnet"), "got convnet for 8 x 8"),
         (("classify", "--dataset", bars.parent), "a folder with idx files"),
     ):

@@ -93,6 +93,11 @@ def test_two_of_several_classes(files, run_data):
     found = run_data(*table, "--classes", "bee", "ant", "--json").json
     with open_result(found["path"]) as result:
         assert result.attributes["class_positive"] == "bee"
+    one = run_data(*table, "--classes", "bee", "ant", "--n", "1")
+    assert (one.code, "n: expected samples of both classes" in one.err) == (2, True)
+    with open_result(found["path"]) as result:
+        both = sum(result.array("plane/labels", (-1,)) != 0)
+        assert result.config.n == both < 90  # the samples of these two, and their number
     turned = run_data(*table, "--classes", "ant", "bee", "--json").json
     assert turned["metrics"]["share_larger"] == found["metrics"]["share_larger"]
     assert run_data(*table, "--classes", "bee", "dog").code == 2
@@ -160,6 +165,14 @@ def test_options_that_do_not_fit(files, run_data):
     assert (said.code, "test: expected 5 features" in said.err) == (2, True)
     assert run_data("--train", files / "train.npz", "--classes", "0", "0").code == 2
     assert run_data("--train", files / "train.npz", "--classes", "0").code == 2
+    assert run_data("--train", files / "train.npz", "--data", DESCRIBED).code == 2
+    header, *lines = (files / "three.csv").read_text().splitlines()
+    turned = header.replace("a,b", "b,a")
+    (files / "turned.csv").write_text("\n".join([turned, *lines]))
+    said = run_data(
+        "--train", files / "three.csv", "--test", files / "turned.csv", *["--classes", "ant", "bee"]
+    )
+    assert (said.code, "test: expected the features of train" in said.err) == (2, True)
     assert not (files / "results").exists()
 
 

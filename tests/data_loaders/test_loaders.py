@@ -418,8 +418,8 @@ def test_two_classes(pair):
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ((0, 3), r"class: expected one of 0 \(cat\), 1 \(dog\), 2 \(2nd\), got 3"),
-        (("bird", 1), "got 'bird'; give a number or a name"),
+        ((0, 3), r"classes: expected two of 0 \(cat\), 1 \(dog\), 2 \(2nd\), got 3"),
+        (("bird", 1), "got 'bird'; choose two, by number or name"),
         ((-1, 1), "got -1"),
         ((True, 0), "got True"),
         ((1.0, 0), "got 1.0"),

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pickle
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -139,7 +140,6 @@ def text(tmp_path: Path, content: str | bytes, name: str = "a.csv") -> Path:
         ("1,2,0\n3,4,1\n", "", "0 1", [[1, 2], [3, 4]], "0 1"),
         ("1,2,p\n3,4,q\n", "", "0 1", [[1, 2], [3, 4]], "p q"),
         ("0,1,label\n1,2,p\n3,4,q\n", "", "0 1", [[1, 2], [3, 4]], "p q"),
-        ("0,1,2\n1,3,4\n", "0", "1 2", [[1, 2], [3, 4]], "0 1"),
         ("a,k\n\n 1 ,p\n\n-2e3,q\n\n", "", "a", [[1], [-2000]], "p q"),
         ("a,k\n1,01\n2,1\n3,2.0", "", "a", [[1], [2], [3]], "1 1 2"),
     ],
@@ -441,3 +441,19 @@ def test_what_is_no_file_is_refused(tmp_path):
     for paths in (tmp_path / "a.parquet", [tmp_path / "x.npy"], [tmp_path / "a.csv"] * 2, []):
         with pytest.raises(InputError, match=r"expected one file, \.csv, \.tsv, \.npz"):
             read_samples(paths)
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ("0,1,2", "names of columns, or a first row, got 0, 1, 2, which may be either"),
+        ("5.1,3.5,?,0.2,x", "numbers alone, in the first line, got '5.1' among"),
+        ("M,17.9,10.3,1", "in the first line, got '17.9' among 'M, 17.9"),
+        ("1,5;a", "fields separated by commas, or tabs, got semicolons"),
+    ],
+)
+def test_a_first_line_of_two_meanings_is_refused(tmp_path, first, message):
+    """Neither is a row lost to the names, nor are names taken for a row."""
+    (tmp_path / "a.csv").write_text(f"{first}\n{first}\n")
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_samples(tmp_path / "a.csv")

@@ -155,7 +155,7 @@ def test_the_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--classes", "Trouser", "Hat"], "class: expected one of 0 (T-shirt/top)"),
+        (["--classes", "Trouser", "Hat"], "classes: expected two of 0 (T-shirt/top)"),
         (["--classes", "1", "Trouser"], "twice"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "reflfap data fetch mnist"),
     ],

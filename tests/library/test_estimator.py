@@ -81,3 +81,20 @@ def test_bad_input(bad, message):
         return
     with pytest.raises(ValueError, match=message):
         rf.OneHiddenClassifier().fit(*bad(x, y))
+
+
+def test_a_fit_that_fails_leaves_the_one_before():
+    x, y = clouds()
+    made = rf.OneHiddenClassifier(hidden=4, time=1.0).fit(x, y)
+    before = made.predict(x)
+    for bad in (np.where(y == "yes", "ant", "bee"), ["ant"] * len(y)):
+        with pytest.raises(InputError):
+            made.set_params(slope=2.0).fit(x, bad)
+        assert np.array_equal(made.predict(x), before)
+
+
+def test_samples_beyond_the_dtype_of_the_fit_are_refused():
+    x, y = clouds()
+    made = rf.OneHiddenClassifier(hidden=4, time=1.0).fit(x.astype(np.float32), y)
+    with pytest.raises(ArithmeticError, match="X: expected what float32 can hold"):
+        made.predict(x * 1e39)

@@ -195,13 +195,14 @@ def test_features_are_scaled_by_the_natural_samples(two_clouds, scale):
     x, y = two_clouds
     units, shift = np.geomspace(1e-6, 1e6, 10), np.linspace(-3, 5, 10)
     some = {"scale": scale, "hidden": 4, "n_adv": 50, "steps": 5, "epochs": 100}
-    plain = rf.learn_from_perturbations(x, y, test=(x[:20], y[:20]), **some)
+    plain = rf.learn_from_perturbations(x, y, test=(x, y), **some)
     other = rf.learn_from_perturbations(
-        x * units + shift * units, y, test=((x[:20] + shift) * units, y[:20]), **some
+        x * units + shift * units, y, test=((x + shift) * units, y), **some
     )
     natural = plain.samples.natural.x
     assert other.samples.natural.x == pytest.approx(natural, abs=1e-9)
-    assert plain.samples.test.x == pytest.approx(natural[:20], abs=1e-12)
+    in_order, drawn = (np.sort(one.x[:, 0]) for one in (plain.samples.test, plain.samples.natural))
+    assert in_order == pytest.approx(drawn, abs=1e-12)
     assert other.perturbed.x == pytest.approx(plain.perturbed.x, abs=1e-5)
     if scale == "range":
         assert np.abs(natural).max(axis=0) == pytest.approx(np.ones(10), abs=1e-12)
@@ -321,3 +322,75 @@ def test_in_a_line(learned):
 def test_images_by_name():
     found = rf.load("embedded", "test")
     assert found.images.shape == (200, 1, 28, 28)
+
+
+def test_it_is_run_data(tmp_path, two_clouds):
+    """The command and the function give the same numbers for the same samples, by seed."""
+    from reflfap.cli import main as cli
+
+    x, y = two_clouds
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    words = [
+        "--hidden",
+        "6",
+        "--n-adv",
+        "40",
+        "--epochs",
+        "500",
+        "--seed",
+        "3",
+        "--dtype",
+        "float64",
+    ]
+    for scenario in ("noise", "natural-random", "natural-flipped"):
+        out = tmp_path / scenario
+        more = ["--scenario", scenario, "--out", str(out)]
+        assert cli.main(["run", "data", "--train", str(tmp_path / "a.npz"), *words, *more]) == 0
+        with rf.open_result(next(out.rglob("result.h5"))) as result:
+            stored = result.metrics
+        some = {"hidden": 6, "n_adv": 40, "epochs": 500, "seed": 3, "scale": "standard"}
+        found = rf.learn_from_perturbations(x, y, scenario=scenario, **some)
+        assert dict(found.metrics) == stored
+
+
+SPOILT = {
+    "all alike": (lambda x: x * 0 + 3, "x: expected a feature that differs"),
+    "too large": (lambda x: x * 1e300, "x: expected features whose spread"),
+    "too small": (lambda x: x * 1e-170, "x: expected features whose spread"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_features_that_cannot_be_scaled_are_refused(two_clouds, case):
+    """Rather than scaled away, after which every accuracy would be zero."""
+    x, y = two_clouds
+    spoil, message = SPOILT[case]
+    with pytest.raises(InputError, match=message):
+        rf.learn_from_perturbations(spoil(x), y, scale="standard", hidden=4, n_adv=9)
+
+
+def test_equal_numbers_are_no_feature_whatever_their_mean():
+    """The rounding of a mean over many rows is not taken for a spread."""
+    rng = np.random.default_rng(0)
+    x = np.full((1000, 3), 0.1)
+    x[:, 0] = rng.standard_normal(1000)
+    test = x[:50].copy()
+    test[:, 1] += 1e-9
+    some = {"scale": "standard", "hidden": 4, "n_adv": 20, "steps": 1, "epochs": 10}
+    found = rf.learn_from_perturbations(x, x[:, 0] > 0, test=(test, test[:, 0] > 0), **some)
+    assert np.all(found.samples.natural.x[:, 1:] == 0)
+    assert np.abs(found.samples.test.x[:, 1:]).max() < 1e-8
+
+
+def test_bounds_are_of_the_samples(two_clouds):
+    """Natural samples outside of them are refused; an open side bounds the noise there alone."""
+    x, y = two_clouds
+    with pytest.raises(InputError, match=r"x: expected values in \[0.0, 1.0\]"):
+        rf.learn_from_perturbations(x, y, bounds=(0, 1))
+    with pytest.raises(InputError, match="low: expected a number, or float64 of shape"):
+        rf.learn_from_perturbations(x, y, bounds=(np.full(3, -9.0), 9))
+    low = x.min(axis=0)
+    some = {"hidden": 4, "n_adv": 400, "steps": 1, "epochs": 10}
+    found = rf.learn_from_perturbations(x, y, bounds=(low, np.inf), **some)
+    assert np.any(found.samples.source.x == low)
+    assert np.all(found.perturbed.x >= low)

@@ -25,7 +25,7 @@ def test_the_map_shows_the_networks(learned, monkeypatch):
         maps, "picture", lambda data, *rest: seen.append((data, *rest)) or plt.figure()
     )
     rf.plot.decision_map(learned)
-    data, right, about = seen[0]
+    data, right, about, classes = seen[0]
     W = learned.standard.net.W
     half = len(W) // 2
     v, u = (part.mean(axis=0) / np.linalg.norm(part.mean(axis=0)) for part in (W[:half], W[half:]))
@@ -39,6 +39,7 @@ def test_the_map_shows_the_networks(learned, monkeypatch):
         assert shown * np.abs(f).max() == pytest.approx(f * np.abs(shown).max(), abs=1e-9)
         assert right[name] == learned.metrics[f"acc_{name}"]
     assert "$d$ = 12" in about
+    assert classes == ("-1", "1")
 
 
 def test_own_networks(learned):
