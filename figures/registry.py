@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reflfap.checks import choice
-from reflfap.data_loaders.registry import DATA_SETS
+from reflfap.data_loaders.registry import DATA_SETS, is_own
 from reflfap.errors import InputError, ReflfapError, StoreError, refuse
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.classify import ClassifyConfig
@@ -135,7 +135,11 @@ def _map_of_a_run(sources: Sources, folder: Path) -> list[Path]:
 def _rows_of_a_run(sources: Sources, folder: Path) -> list[Path]:
     """Of the whole run on images with most perturbed samples."""
     found = complete_results(sources.results, ImagesConfig)
-    runs = [(config.n_adv, canonical_json(config), run.path) for config, run in found]
+    runs = [
+        (config.n_adv, canonical_json(config), run.path)
+        for config, run in found
+        if not is_own(config.dataset)  # whose images are not known here
+    ]
     for *_, path in sorted(runs, reverse=True):
         with open_result(path) as result:
             if set(WHOLE) <= set(result.names()):

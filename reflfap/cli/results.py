@@ -134,6 +134,8 @@ def changes(config: Config, default: Config | None = None) -> str:
 
 
 def _setting_in_words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
