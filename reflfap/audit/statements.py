@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from reflfap.audit import checks, theory_checks
+from reflfap.audit import checks, theory_checks, uniqueness_checks
 from reflfap.audit.checks import Checks, Compared
 from reflfap.data_loaders.artificial import samples
 from reflfap.monitor import SILENT, Monitor
@@ -38,7 +38,7 @@ class Statement(NamedTuple):
     def checks(self) -> Checks:
         """Its comparisons: those of n1 for (N1), and so on."""
         name = self.tag[1:-1].lower()
-        yield from (vars(checks) | vars(theory_checks))[name]()
+        yield from (vars(checks) | vars(theory_checks) | vars(uniqueness_checks))[name]()
 
 
 def _statements() -> Iterator[Statement]:

@@ -177,6 +177,8 @@ def _in_blocks(result: Stored) -> Iterator[str]:
     yield from _block("all other settings", rest)
     if words := list(in_words(result.metrics)):
         yield from ("", "accuracies:", *(f"  {line}" for line in words))
+    if words := list(experiment_of(result.config).words(result.metrics)):
+        yield from ("", "in words:", *(f"  {line}" for line in words))
     yield from _block("metrics", metrics)
     yield from _block("made by", dict(sorted(about.items())))
 

@@ -79,7 +79,8 @@ def report(result: Stored, pictures: list[Path], as_json: bool) -> None:
     width = 2 + max([22, *map(len, result.metrics)])
     for name, value in sorted(result.metrics.items()):
         tell(f"{name:<{width}}{value:.6g}")
-    for line in in_words(result.metrics):
+    words = experiment_of(result.config).words
+    for line in (*in_words(result.metrics), *words(result.metrics)):
         tell(line)
     tell(f"result    {result.path}  ({in_bytes(result.path.stat().st_size)})")
     for picture in pictures:

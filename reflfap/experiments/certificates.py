@@ -1,12 +1,14 @@
 """(E4): data on which (T1) holds, mildly fails and badly fails, and what then holds of the rest.
 
-For each regime the natural samples' KKT point is solved for and approached by gradient flow, from
-several starts and with both losses; noise is perturbed against the boundary (P1), and the KKT point
-of the perturbed noise compared with the sum of effects (L1) to (L3). Every number is a margin or a
-residual, so that one sees by how much a statement holds or fails.
+For each regime it is certified, or not, that there is one KKT point, (R1) and (R2). That of the
+natural samples is solved for and approached by gradient flow, from several starts and with both
+losses; noise is perturbed against the boundary (P1), and the KKT point of the perturbed noise
+compared with the sum of effects (L1) to (L3). Every number is a margin or a residual, so that one
+sees by how much a statement holds or fails.
 """
 
 import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from reflfap.monitor import Monitor
 from reflfap.rng import stream
 from reflfap.theory import boundary, kkt, learning, perturbations
 from reflfap.theory.orthogonality import orthogonality
+from reflfap.theory.uniqueness import certify
 from reflfap.training.flow import flow
 
 MOST_STARTS = 1_000
@@ -95,6 +98,33 @@ def draw(regime: Regime, seed: int) -> Case:
     z = rng.standard_normal((POINTS, regime.dim))
     natural, noise = both[: regime.n], both[regime.n :]
     return Case(natural, y, noise, rng.permutation(y), z, regime.slope)
+
+
+def _uniqueness(case: Case) -> dict[str, float]:
+    """(R1), (R2): what is certified, and by which factor r, rounding included, keeps below each."""
+    found = certify(case.x, case.slope)
+    return {
+        "R1 margin": found.exists_below / found.r_high,
+        "R1 aligned point certified": float(found.exists),
+        "R2 margin": found.unique_below / found.r_high,
+        "R2 unique point certified": float(found.unique),
+    }
+
+
+def certified_in_words(metrics: Mapping[str, float]) -> Iterator[str]:
+    """What is certified of each regime's natural samples; nothing for results of before."""
+    for name in REGIMES:
+        if f"{name}/R1 margin" not in metrics:
+            continue
+        if metrics[f"{name}/R2 unique point certified"]:
+            by = "(T1)" if metrics[f"{name}/T1 margin"] >= 1 else "(R2)"
+            said = f"unique KKT point, certified by {by}"
+        elif metrics[f"{name}/R1 aligned point certified"]:
+            said = "aligned KKT point certified by (R1); whether it is the only one is not"
+        else:
+            missed = 1 / metrics[f"{name}/R1 margin"]
+            said = f"nothing certified: r is {missed:.3g} times what (R1) asks it to be below"
+        yield f"{name}: {said}"
 
 
 def _limit(case: Case, config: CertificatesConfig) -> dict[str, float]:
@@ -177,6 +207,7 @@ def compute(config: CertificatesConfig, inputs: Inputs, monitor: Monitor) -> Com
     for name, regime in REGIMES.items():
         case = draw(regime, config.seed)
         found[f"{name}/T1 margin"] = orthogonality(case.x, case.slope).margin
+        found |= {f"{name}/{what}": value for what, value in _uniqueness(case).items()}
         found |= {f"{name}/{what}": value for what, value in _limit(case, config).items()}
         monitor.advance()
     monitor.end()
@@ -187,6 +218,7 @@ EXPERIMENT = Experiment(
     config=CertificatesConfig,
     summary="Check the theory where its condition holds, nearly holds and fails (E4).",
     compute=compute,
+    words=certified_in_words,
     cost=lambda config: Estimate(
         (1e11 + 1e8 * config.hidden) * config.starts, 1e8 + 2.5e5 * config.hidden
     ),

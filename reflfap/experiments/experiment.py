@@ -234,6 +234,8 @@ class Experiment(Generic[Kind]):
     """the config of a command line with what its files say filled in"""
     reads: Callable[[Kind], Sequence[tuple[str, str]]] = lambda config: ()
     """the image sets that a run reads, each with its split: its result is of those alone"""
+    words: Callable[[Mapping[str, float]], Iterable[str]] = lambda metrics: ()
+    """what its metrics say, in lines, beside accuracies"""
     needed: Callable[[RunOptions], Sequence[str]] = lambda options: ()
     """the datasets that a complete result must have to be taken for this run's"""
     picture: str = ""

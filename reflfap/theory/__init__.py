@@ -3,7 +3,10 @@
 from importlib import import_module
 from typing import Any
 
-MODULES = ("orthogonality", "kkt", "boundary", "perturbations", "learning", "prediction")
+MODULES = (
+    *("orthogonality", "uniqueness", "kkt", "boundary"),
+    *("perturbations", "learning", "prediction"),
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -41,15 +41,15 @@ def test_every_statement_holds(rows):
         assert row.passed, row
         assert row.places
         assert all(place.startswith("reflfap/paper.py:") for place, _ in row.paper)
-        assert row.paper
+        assert row.paper or row.tag in ("(R1)", "(R2)")  # which are not the paper's
     assert unknown_tags() == []
 
 
 @pytest.mark.skipif(not PAPER.is_file(), reason="the list of tags is not beside the checkout")
 def test_the_tags_are_those_of_the_paper():
-    """Tags of the specification that head a line or a bullet, experiments aside."""
+    """Tags of the specification that head a line or a bullet, experiments aside; and our own."""
     listed = set(re.findall(r"^\s?(\([NTPL]\d\))", PAPER.read_text(), flags=re.M))
-    assert {one.tag for one in STATEMENTS} == listed
+    assert {one.tag for one in STATEMENTS} == listed | {"(R1)", "(R2)"}
 
 
 def test_every_function_has_a_check_and_errors(rows):

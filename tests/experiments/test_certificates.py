@@ -48,9 +48,29 @@ def test_what_fails_is_reported(found):
     assert found["bad/T1 margin"] < 1e-6
     assert found["bad/T2 aligned point exists"] == 0
     assert {name for name in found if name.startswith("bad/")} == {
+        *(f"bad/{one}" for one in ("R1 margin", "R1 aligned point certified")),
+        *(f"bad/{one}" for one in ("R2 margin", "R2 unique point certified")),
         "bad/T1 margin",
         "bad/T2 aligned point exists",
     }
+
+
+def test_uniqueness_is_certified(found):
+    """(R1), (R2): also of samples that just miss (T1); and said in words, but of older results."""
+    for name in ("orthogonal", "holds", "mild"):
+        assert found[f"{name}/R2 unique point certified"] == 1
+        assert found[f"{name}/R1 margin"] > found[f"{name}/R2 margin"] > 1
+    assert found["bad/R1 aligned point certified"] == found["bad/R2 unique point certified"] == 0
+    orthogonal, holds, mild, bad = certificates.certified_in_words(found)
+    assert orthogonal == "orthogonal: unique KKT point, certified by (T1)"
+    assert holds == "holds: unique KKT point, certified by (T1)"
+    assert mild == "mild: unique KKT point, certified by (R2)"
+    missed = f"{1 / found['bad/R1 margin']:.3g}"
+    assert bad == f"bad: nothing certified: r is {missed} times what (R1) asks it to be below"
+    assert 500 < float(missed) < 1_000
+    less = found | {"mild/R2 unique point certified": 0.0}
+    assert "whether it is the only one is not" in list(certificates.certified_in_words(less))[2]
+    assert list(certificates.certified_in_words({"mild/T1 margin": 0.7})) == []
 
 
 def test_regimes_are_as_described():

@@ -15,7 +15,15 @@ from faults.problems_at_random import SCALES, Problem, problem, sound
 from reflfap import attacks, losses, onehidden
 from reflfap.errors import ReflfapError
 from reflfap.fast.linear_updates import attack_network
-from reflfap.theory import boundary, kkt, learning, orthogonality, perturbations, prediction
+from reflfap.theory import (
+    boundary,
+    kkt,
+    learning,
+    orthogonality,
+    perturbations,
+    prediction,
+    uniqueness,
+)
 from reflfap.training.descent import descent
 from reflfap.training.flow import flow
 
@@ -120,6 +128,12 @@ def of_orthogonality(given: Problem) -> Complaints:
     yield sound("margin", found.margin, ()) if found.p_max > 0 else ""
 
 
+def of_certificate(given: Problem) -> Complaints:
+    found = uniqueness.certify(given.x, given.slope)
+    for name, value in zip(found._fields[:4], found[:4], strict=True):
+        yield sound(name, value, ())
+
+
 def of_dimensions(given: Problem) -> Complaints:
     n = given.rng.choice((1, 2, 3, 1000, 10**9, 10**18, 10**30))
     yield sound("smallest dimension", orthogonality.smallest_dimension(n, given.slope), ())
@@ -169,7 +183,14 @@ def of_prediction(given: Problem) -> Complaints:
 FUNCTIONS: tuple[Callable[[Problem], Complaints], ...] = (
     *(of_flow, of_flow, of_descent, of_attack_network, of_attack_network, of_attack),
     *(of_aligned_kkt, of_recover_multipliers, of_effective_multipliers, of_non_negative_solution),
-    *(of_multiplier_bounds, of_orthogonality, of_dimensions, of_boundary, of_effects),
+    *(
+        of_multiplier_bounds,
+        of_orthogonality,
+        of_certificate,
+        of_dimensions,
+        of_boundary,
+        of_effects,
+    ),
     *(of_direction, of_prediction),
 )
 

@@ -73,14 +73,16 @@ def test_they_are_found_instead_of_computed(name, out, monkeypatch):
 @pytest.mark.parametrize("name", RUNS, ids=str)
 def test_they_would_come_out_the_same(name, out, tmp_path):
     """Computed again, up to what another BLAS kernel rounds otherwise: some units of these tiny
-    networks may then fall to the other side of a kink."""
+    networks may then fall to the other side of a kink. Later metrics have come beside them."""
     with store.open_result(out / name) as result:
         config, before = result.config, dict(result.metrics)
     (out / name).unlink()
     path = running.make(config, running.Place(out, quiet=True))
     with store.open_result(path) as result:
-        assert result.metrics.keys() == before.keys()
-        assert result.metrics == pytest.approx(before, rel=0.02, abs=0.02)
+        later = result.metrics.keys() - before.keys()
+        assert all("/R1 " in one or "/R2 " in one for one in later)
+        again = {one: value for one, value in result.metrics.items() if one not in later}
+        assert again == pytest.approx(before, rel=0.02, abs=0.02)
 
 
 def test_a_sweep_goes_on_from_them(tmp_path):

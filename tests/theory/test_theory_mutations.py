@@ -14,7 +14,7 @@ import pytest
 from project import ROOT
 
 THEORY = Path("reflfap/theory")
-TESTS = [f"tests/theory/test_{name}.py" for name in ("theory", "kkt", "prediction")]
+TESTS = [f"tests/theory/test_{name}.py" for name in ("theory", "kkt", "prediction", "uniqueness")]
 MUTATIONS = [
     # (T1)
     ("orthogonality", "self.bound >= self.p_max", "self.bound <= self.p_max"),
@@ -70,6 +70,42 @@ MUTATIONS = [
     ("kkt", "2 / (1 + net.slope) * y", "2 / (1 - net.slope) * y"),
     ("kkt", "2 / (1 + net.slope) * y", "2 / (1 + net.slope)"),
     ("kkt", "* y * (net.a @ C)", "* y * (-net.a @ C)"),
+    # (R1), (R2)
+    ("uniqueness", 'in ("orthogonal", "unique")', 'in ("orthogonal", "unique", "exists")'),
+    ("uniqueness", '!= "neither"', '!= "exists"'),
+    ("uniqueness", "for end in (1, 0)", "for end in (0, 1)"),
+    ("uniqueness", "if worst == best:", "if worst != best:"),
+    ("uniqueness", '("float32", "float64") if', '("float32",) if'),
+    ("uniqueness", "}[worst]", "}[best]"),
+    ("uniqueness", "slope / (1 + 2 * slope)\n    return", "slope / (1 + slope)\n    return"),
+    ("uniqueness", "+ 3 * slope**2)", "+ 2 * slope**2)"),
+    ("uniqueness", "(1 + slope**2) / (1 + 2", "1 / (1 + 2"),
+    ("uniqueness", "(1 - 2 * r) / (1 - r) / h, 1", "(1 - r) / h, 1"),
+    ("uniqueness", "1 / (1 - r) / h\n", "1 / h\n"),
+    ("uniqueness", 'return _enclosed(x, "float64")', 'return _enclosed(x, "float32")'),
+    ("uniqueness", "slices(n, ROWS, rows.start)", "slices(n, ROWS)"),
+    ("uniqueness", "sums[columns] += (1 / squares[rows]) @ K", "sums[columns] += 0"),
+    ("uniqueness", "K @ (1 / squares[columns])", "K @ (1 / squares[rows])"),
+    ("uniqueness", "K *= 1 - xp.eye", "K *= 1 + 0 * xp.eye"),
+    ("uniqueness", "K = xp.abs(xp.astype", "K = (xp.astype"),
+    ("uniqueness", "of_products * lengths * xp.sum(1 / lengths)", "0 * lengths"),
+    ("uniqueness", "UNIT[dtype]) if", 'UNIT["float64"]) if'),
+    ("uniqueness", "if n > 1 else 0.0", "if n > 1 else 1.0"),
+    ("uniqueness", "- errors * (1 + more)", "+ errors * (1 + more)"),
+    ("uniqueness", "(p_max + p_error) * (1 + more)", "p_max - p_error"),
+    ("uniqueness", "least * (1 - more), ", "least * (1 + more), "),
+    ("uniqueness", "largest * (1 - more), largest", "largest * (1 + more), largest"),
+    ("uniqueness", "/ (1 - count * unit)", "/ (1 + count * unit)"),
+    ("uniqueness", "xp.sum(wide * wide, axis=1)", "xp.sum(abs(wide), axis=1)"),
+    ("uniqueness", "n**2 * d < MUCH_WORK", "n**2 * d > MUCH_WORK"),
+    ("uniqueness", "1 / SINGLE_RANGE <= low and", "low <= low and"),
+    ("uniqueness", "and high <= SINGLE_RANGE", "and high <= high"),
+    ("uniqueness", "or d > SINGLE_INPUTS", ""),
+    ("uniqueness", "g**3 * least**2", "g**2 * least**2"),
+    ("uniqueness", "(3 * found.n * largest)", "(found.n * largest)"),
+    ("uniqueness", "if r < unique:", "if r < exists:"),
+    ("uniqueness", '"exists" if r < exists', '"exists" if r < g'),
+    ("uniqueness", '"exists" if r < exists', '"exists" if r <= exists'),
     # (T4), (T5)
     ("boundary", "xp.astype(lam, x.dtype) * y", "xp.astype(lam, x.dtype)"),
     ("boundary", "xp.astype(lam, x.dtype) * y", "-xp.astype(lam, x.dtype) * y"),
