@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from reflfap.audit import checks, theory_checks, uniqueness_checks
+from reflfap.audit import checks, further_checks, theory_checks, uniqueness_checks
 from reflfap.audit.checks import Checks, Compared
 from reflfap.data_loaders.artificial import samples
 from reflfap.monitor import SILENT, Monitor
@@ -38,7 +38,8 @@ class Statement(NamedTuple):
     def checks(self) -> Checks:
         """Its comparisons: those of n1 for (N1), and so on."""
         name = self.tag[1:-1].lower()
-        yield from (vars(checks) | vars(theory_checks) | vars(uniqueness_checks))[name]()
+        places = (checks, theory_checks, uniqueness_checks, further_checks)
+        yield from {name: one for place in places for name, one in vars(place).items()}[name]()
 
 
 def _statements() -> Iterator[Statement]:

@@ -1,11 +1,11 @@
-"""The theory's statements (T1) to (L4) as functions; its modules are read when they are used."""
+"""The theory's statements (T1) to (C2) as functions; its modules are read when they are used."""
 
 from importlib import import_module
 from typing import Any
 
 MODULES = (
-    *("orthogonality", "uniqueness", "kkt", "boundary"),
-    *("perturbations", "learning", "prediction"),
+    *("orthogonality", "uniqueness", "kkt", "boundary", "perturbations", "learning"),
+    *("prediction", "odd_part", "rate"),
 )
 
 

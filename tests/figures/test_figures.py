@@ -55,15 +55,27 @@ def test_decision_map(tmp_path, capsys):
 
 
 def test_path_to_the_limit():
-    """Loss and distance fall, pairs align, on a cell small enough for a test."""
+    """Loss and distance fall, pairs align, on a cell small enough for a test; then both are as
+    (C1) and (C2) predict, up to the flow's tolerance of 0.003, and only then is it predicted."""
     config = ArtificialConfig(
         dim=400, hidden=6, n=10, n_adv=6, slope=0.5, epsilon=1.0, dtype="float64", epochs=100
     )
-    course = path_to_the_limit.compute(config, np.geomspace(1, 1e6, 5))
+    times = np.asarray([1.0, 1e2, 1e4, 1e8, 1e30])
+    course = path_to_the_limit.compute(config, times)
     assert np.all(np.diff(course.loss) < 0)
     assert np.all(np.diff(course.distance) < 0)
-    assert course.aligned[-1] == 1.0
-    assert path_to_the_limit.draw(course, np.geomspace(1, 1e6, 5)).axes
+    assert course.aligned[0] < course.aligned[-1] == 1.0
+    proved = np.isfinite(course.loss_predicted)
+    assert list(proved[[0, -2, -1]]) == [False, True, True]
+    assert np.array_equal(proved, np.isfinite(course.distance_predicted))
+    assert np.all(course.aligned[proved] == 1)
+    late = times >= 1e4
+    assert course.loss[late] == pytest.approx(course.loss_predicted[late], rel=0.005)
+    assert course.distance[late] == pytest.approx(course.distance_predicted[late], rel=0.002)
+    figure = path_to_the_limit.draw(course, times)
+    over = figure.axes[4].lines[0].get_ydata()
+    assert np.array_equal(over[proved], (course.loss / course.loss_predicted)[proved])
+    plt.close(figure)
 
 
 def test_saved_twice(tmp_path, monkeypatch):

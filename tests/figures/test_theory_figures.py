@@ -1,14 +1,19 @@
 """The theory's figures: what is plotted, tested as data."""
 
 import math
+from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from problems import make_problem
 from scipy.stats import norm as normal_distribution
 
+from reflfap import onehidden
 from reflfap.errors import InputError
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.figures import multiplier_bounds, prediction, style, two_effects
+from reflfap.figures import multiplier_bounds, odd_part, prediction, style, two_effects
+from reflfap.theory.odd_part import odd_and_even
 from reflfap.theory.orthogonality import smallest_dimension
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
 
@@ -226,3 +231,78 @@ def test_the_formula_by_hand(curves):
     s = 0.78 * math.sqrt(3) * math.sqrt(100 / 1000)
     expected = normal_distribution.cdf(s / math.sqrt(1 + s**2 * 1000 / 10_000))
     assert curves["l2", "n_adv"].accuracy[0] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.fixture(scope="module")
+def odd_parts():
+    """All columns of the odd part's figure, smaller, and their times."""
+    times = (0.1, 10.0, 1e4)
+    white = replace(odd_part.WHITE, dim=200, hidden=6, n=30, n_adv=40)
+    clothes = replace(odd_part.CLOTHES, hidden=6, n=30, n_adv=40)
+    outlier = ArtificialConfig(
+        norm="l0", dim=40, hidden=20, n=300, n_adv=800, epsilon=0.1, dtype="float64"
+    )
+    return odd_part.compute(white, clothes, outlier, times), times
+
+
+def test_the_two_effects_hold_at_all_times(odd_parts):
+    """(L1) by (A1), (A2) is what the outputs say, (L2) what the perturbations do, at every time.
+
+    Float64 sums of some hundred terms, of which the parts cancel to a tenth: below 1e-12.
+    """
+    figures, times = odd_parts
+    geometric = [True, True, False]
+    for course, known in zip(figures.courses.values(), geometric, strict=True):
+        assert course.error < 1e-12
+        assert course.outputs == pytest.approx(course.parts[:, 2], rel=1e-9, abs=1e-12)
+        assert len(course.share) == len(times)
+        if known:
+            assert course.second == pytest.approx(course.parts[:, 0], rel=1e-9)
+        assert np.isnan(course.second).any() != known
+        network, odd, even, mirrored = course.accuracy.T
+        assert np.all((course.accuracy >= 0) & (course.accuracy <= 1))
+        assert np.all((course.share > 0) & (course.share < 1))
+        assert np.abs(network - odd).max() > 0 or np.all(even >= 0)
+        # the even part changes at most half of the samples of a pair: (A3)
+        assert np.all(np.abs(mirrored - odd) <= 0.5)
+
+
+def test_the_outlier_is_of_the_even_part(odd_parts):
+    """Where samples outnumber inputs: the network's accuracy comes from the even part attacked.
+
+    300 samples, a standard error of 0.03: with the odd part attacked alone it is what (L4) says
+    within four, and the odd part's own; with the even part attacked alone it is far beyond.
+    """
+    figures, _ = odd_parts
+    odd, even = figures.odd_only, figures.even_only
+    assert odd[0] == pytest.approx(figures.predicted, abs=0.12)
+    assert odd[0] == pytest.approx(odd[1], abs=0.05)
+    assert even[0] > figures.predicted + 0.12
+    assert even[2] > even[1] + 0.12
+
+
+def test_parts_as_networks():
+    """Multiples of either part, at every point."""
+    net, z, _ = make_problem(hidden=6)
+    odd, even = odd_part.parts_as_networks(net)
+    parts = odd_and_even(net, z)
+    for one, part in ((odd, parts.odd), (even, parts.even)):
+        outputs = onehidden.forward(one, z)[0]
+        factor = outputs @ part / (part @ part)
+        assert factor > 0
+        assert outputs == pytest.approx(factor * part, rel=1e-9)
+
+
+def test_odd_parts_are_drawn(odd_parts):
+    """Nine panels; outputs are drawn beside (L1), and every line is in a legend."""
+    figures, times = odd_parts
+    figure = odd_part.draw(figures, times)
+    assert len(figure.axes) == 9
+    for axes, course in zip(figure.axes[:3], figures.courses.values(), strict=True):
+        drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+        assert np.array_equal(drawn["(f(z) − f(−z))/2"], course.outputs)
+        for name, values in zip(odd_part.PARTS, course.parts.T, strict=True):
+            assert np.array_equal(drawn[name], values)
+    said = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert set(odd_part.PARTS) | set(odd_part.ACCURACIES) <= set(said)
+    plt.close(figure)

@@ -14,7 +14,8 @@ import pytest
 from project import ROOT
 
 THEORY = Path("reflfap/theory")
-TESTS = [f"tests/theory/test_{name}.py" for name in ("theory", "kkt", "prediction", "uniqueness")]
+PARTS = ("theory", "kkt", "prediction", "uniqueness", "odd_part", "rate")
+TESTS = [f"tests/theory/test_{name}.py" for name in PARTS]
 MUTATIONS = [
     # (T1)
     ("orthogonality", "self.bound >= self.p_max", "self.bound <= self.p_max"),
@@ -163,6 +164,48 @@ MUTATIONS = [
     ("prediction", "1 + math.erf", "1 - math.erf"),
     ("prediction", "z / math.sqrt(2)", "z * math.sqrt(2)"),
     ("prediction", "whole_number(name, count, 1, MOST", "whole_number(name, count, 0, MOST"),
+    # (A1) to (A3)
+    ("odd_part", "s = net.a @ net.W", "s = -net.a @ net.W"),
+    ("odd_part", "s = net.a @ net.W", "s = abs(net.a) @ net.W"),
+    ("odd_part", "odd = (1 + net.slope) / 2", "odd = (1 - net.slope) / 2"),
+    ("odd_part", "even = (1 - net.slope) / 2", "even = (1 + net.slope) / 2"),
+    ("odd_part", "(net.a @ xp.abs(Z))", "(net.a @ Z)"),
+    ("odd_part", "return (1 + net.slope) / 2 *", "return (1 - net.slope) / 2 *"),
+    ("odd_part", "effective_multipliers(net, C, y)", "effective_multipliers(net, -C, y)"),
+    ("odd_part", "activation_slope(net.W @ x.T", "activation_slope(-net.W @ x.T"),
+    ("odd_part", "rate(loss, q) / x.shape[0]", "rate(loss, q) / x.shape[1]"),
+    ("odd_part", "time=time - now", "time=time"),
+    (
+        "odd_part",
+        "net, now, c = trained.net, time, c + odd",
+        "net, now, c = trained.net, time, odd",
+    ),
+    ("odd_part", "toward = y * parts.odd", "toward = parts.odd"),
+    ("odd_part", "toward > -parts.even", "toward >= -parts.even"),
+    ("odd_part", "toward > parts.even", "toward >= parts.even"),
+    ("odd_part", "float(xp.var(even))", "float(xp.mean(even * even))"),
+    ("odd_part", "float(xp.mean(odd * odd))", "float(xp.var(odd))"),
+    ("odd_part", "(linear + rest or 1.0)", "(linear or 1.0)"),
+    # (C1), (C2)
+    ("rate", "float(np.sum(lam))", "float(np.mean(lam))"),
+    ("rate", "- np.log(len(lam) * lam)", "+ np.log(len(lam) * lam)"),
+    ("rate", "root = np.sqrt(lam)", "root = lam"),
+    ("rate", "* M * root)[0]", "* M * root)[-1]"),
+    ("rate", "target = -xp.log(", "target = xp.log("),
+    ("rate", ", xp)) - q", ", xp)) + q"),
+    ("rate", "net.W + weights @ x)", "weights @ x)"),
+    ("rate", "* y <= 0))", "* y >= 1e9))"),
+    ("rate", "if not np.min(point.lam) > 0:", "if False:"),
+    ("rate", "* line.limit + line.offset", "* line.limit - line.offset"),
+    ("rate", "return _along_and_across(line)[1]", "return _along_and_across(line)[0]"),
+    ("rate", "math.log(time) + along", "math.log(time) - along"),
+    ("rate", "math.sqrt(2 / net.W", "math.sqrt(1 / net.W"),
+    ("rate", "* y > most))", "* y > 0))"),
+    ("rate", "rest = net.W - W", "rest = net.W + W"),
+    ("rate", "line.offset - along * line.limit", "line.offset + along * line.limit"),
+    ("rate", "xp.stack([y, -y])", "xp.stack([y, y])"),
+    ("rate", "return M * xp.astype(y[:, None] * y", "return M * xp.astype(abs(y[:, None] * y)"),
+    ("rate", "not bool(np.all(lam > 0))", "False"),
 ]
 
 
