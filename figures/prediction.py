@@ -1,12 +1,14 @@
-"""The accuracy that (L4) predicts, without a fitted constant, against what was measured.
+"""The accuracy that (L4) and (L5) predict, without a fitted constant, against what was measured.
 
 Rows are norms of the perturbation, columns what varies, all else as in the released experiment on
-uniform data; along d the size of L2 grows like sqrt(d). Lines: (L4). Circles: the released code's
-own points (`rendered/released_points.csv`, or `artificial_uniform.csv` of the folder that the
-environment variable REFLFAP_REFERENCE names); digitised from plots, of one seed each. Last row, if
-`rendered/prediction_cells.csv` is there (`python -m benchmarks.prediction 48 FILE`): our own
-networks on random cells of either distribution, bars one standard deviation of an accuracy
-on N independent samples. Five seconds, 130 MB, most of it the libraries.
+uniform data; along d the size of L2 grows like sqrt(d). Lines: (L4), dashed (L5). Circles: the
+released code's own points (`rendered/released_points.csv`, or `artificial_uniform.csv` of the
+folder that the environment variable REFLFAP_REFERENCE names); digitised from plots, of one seed
+each. Then, if `rendered/prediction_cells.csv` is there (`python -m benchmarks.prediction 48 FILE`):
+our own networks on random cells of either distribution against (L4), bars one standard deviation of
+an accuracy on N independent samples. Last row, those of `rendered/prediction_cells_new.csv`
+(`60 FILE new`), drawn once (L5) was fixed, against (L5). Twenty seconds, 150 MB, most of it the
+libraries.
 
     python -m reflfap.figures.prediction [FOLDER]
 """
@@ -72,18 +74,24 @@ class Prediction(NamedTuple):
     curves: dict[tuple[str, str], Curve]  # by norm and sweep
     released: Sequence[Released]
     cells: Sequence[Cell]
+    sharper: dict[tuple[str, str], Curve]  # by (L5)
+    new: Sequence[Cell]
 
 
-def compute(released: Sequence[Released] = (), cells: Sequence[Cell] = ()) -> Prediction:
+def compute(
+    released: Sequence[Released] = (), cells: Sequence[Cell] = (), new: Sequence[Cell] = ()
+) -> Prediction:
     """The curves of all norms and sweeps, beside the points that there are."""
-    curves = {}
+    curves, sharper = {}, {}
     for norm in NORMS:
         centre = ArtificialConfig(norm=norm)  # type: ignore[arg-type]
         pairs = sorted({(p.config.dim, p.config.size) for p in chosen(released, norm, "d")})
         for sweep in SWEEPS:
             ends = SIZES[norm] if sweep == "constraint" else RANGES[sweep]
             curves[norm, sweep] = curve(centre, sweep, ends, pairs)
-    return Prediction(curves, released, cells)
+            sharp = artificial.predicted_sharper
+            sharper[norm, sweep] = curve(centre, sweep, ends, pairs, sharp)
+    return Prediction(curves, released, cells, sharper, new)
 
 
 def chosen(released: Sequence[Released], norm: str, sweep: str) -> list[Released]:
@@ -122,19 +130,28 @@ def released_points(reference: Path | None) -> list[Released]:
     return read_released(reference / "artificial_uniform.csv")
 
 
-def read_cells(path: Path) -> list[Cell]:
-    """Our own cells, none if there is no such file; InputError if it holds something else."""
+def read_cells(path: Path, column: str = "acc_predicted") -> list[Cell]:
+    """Our own cells, none if there is no such file; InputError if it holds something else.
+
+    `column` is of what was predicted: by (L4), or acc_sharper, by (L5).
+    """
 
     def cell(row: Row) -> Cell:
         return Cell(
             checks.choice("norm", row["norm"], ATTACKS),
             checks.choice("data", row["data"], DISTRIBUTIONS),
             checks.whole_number("n", int(row["n"]), 1),
-            checks.real_number("acc_predicted", row["acc_predicted"], 0, 1),
+            checks.real_number(column, row[column], 0, 1),
             checks.real_number("acc_adversarial", row["acc_adversarial"], 0, 1),
         )
 
     return _read(path, cell) if path.exists() else []
+
+
+def own_cells() -> tuple[list[Cell], list[Cell]]:
+    """The cells that come with us: against (L4), and the new ones against (L5)."""
+    new = read_cells(style.RENDERED / "prediction_cells_new.csv", "acc_sharper")
+    return read_cells(style.RENDERED / "prediction_cells.csv"), new
 
 
 def _read(path: Path, parse: Callable[[Row], Content]) -> list[Content]:
@@ -156,44 +173,57 @@ def _read(path: Path, parse: Callable[[Row], Content]) -> list[Content]:
 
 def draw(data: Prediction) -> Figure:
     """A row a norm, and one of our own networks, if there are any."""
-    rows = len(NORMS) + bool(data.cells)
+    scatters = [
+        (f"predicted, ({tag})", some)
+        for tag, some in (("L4", data.cells), ("L5", data.new))
+        if some
+    ]
+    rows = len(NORMS) + len(scatters)
     with plt.rc_context(style.RC):
         figure = plt.figure(figsize=(7, 1.4 * rows + 0.5), layout="constrained")
-        parts: Any = figure.subfigures(2, 1, height_ratios=(3, 1.2)) if data.cells else [figure]
+        heights = (3, *[1.2] * len(scatters))
+        parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         above, *below = parts
         upper = above.subplots(len(NORMS), len(SWEEPS), sharey=True)
         for norm, line in zip(NORMS, upper, strict=True):
             for sweep, axes in zip(SWEEPS, line, strict=True):
                 _sweep(axes, data, norm, sweep)
-            errors = [abs(_error(point)) for point in data.released if point.config.norm == norm]
-            mean = f": mean error {np.mean(errors):.3f}" if errors else ""
+            errors = [_errors(point) for point in data.released if point.config.norm == norm]
+            mean = ": mean error {:.3f}, (L5) {:.3f}".format(*np.mean(errors, 0)) if errors else ""
             line[0].set_title(NORMS[norm] + mean, loc="left")
             line[0].set_ylabel("accuracy")
         for label, axes in zip(LABELS.values(), upper[-1], strict=False):
             axes.set_xlabel(label)
-        above.legend(*upper[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-        for part in below:
+        above.legend(*upper[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        for part, (label, cells) in zip(below, scatters, strict=True):
             lower = part.subplots(1, len(ATTACKS), sharey=True)
             for attack, axes in zip(ATTACKS, lower, strict=True):
-                _scatter(axes, [cell for cell in data.cells if cell.attack == attack], attack)
+                _scatter(axes, [cell for cell in cells if cell.attack == attack], attack)
+                axes.set_xlabel(label)
             lower[0].set_ylabel("measured accuracy")
-            part.legend(*lower[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+            handles = lower[0].get_legend_handles_labels()
+            title = f"{len(cells)} random cells, {'new ones' if cells is data.new else 'the first'}"
+            part.legend(*handles, title=title, loc="outside upper center", ncols=2)
     return figure
 
 
-def _error(point: Released) -> float:
-    return artificial.predicted(point.config) - point.accuracy
+def _errors(point: Released) -> tuple[float, float]:
+    """Of (L4) and of (L5)."""
+    predicted = artificial.predicted(point.config), artificial.predicted_sharper(point.config)
+    return abs(predicted[0] - point.accuracy), abs(predicted[1] - point.accuracy)
 
 
 def _sweep(axes: Axes, data: Prediction, norm: str, sweep: str) -> None:
     """One panel of the grid."""
     axes.axhline(0.5, color="#999999", linewidth=0.8, linestyle=":")
     axes.plot(*data.curves[norm, sweep], color="black", label="predicted, (L4)")
+    look: Any = {"color": "#0072B2", "linestyle": "--", "label": "predicted, (L5)"}
+    axes.plot(*data.sharper[norm, sweep], **look)
     points = chosen(data.released, norm, sweep)
     if points:
         across = [getattr(point.config, VARIED[sweep]) for point in points]
         accuracy = [point.accuracy for point in points]
-        look: Any = {"color": "#D55E00", "marker": "o", "markersize": 4, "fillstyle": "none"}
+        look = {"color": "#D55E00", "marker": "o", "markersize": 4, "fillstyle": "none"}
         axes.plot(across, accuracy, linestyle="", label="released code", clip_on=False, **look)
     axes.set(xscale="log", ylim=(0.45, 1.0), yticks=TICKS)
     if sweep == "constraint":
@@ -212,7 +242,7 @@ def _scatter(axes: Axes, cells: Sequence[Cell], attack: str) -> None:
         measured = [cell.measured for cell in some]
         axes.errorbar(predicted, measured, bars, **marks)
     limits = (0.45, 1.02)
-    axes.set(xlim=limits, ylim=limits, xticks=TICKS, yticks=TICKS, xlabel="predicted accuracy")
+    axes.set(xlim=limits, ylim=limits, xticks=TICKS, yticks=TICKS)
     errors = [abs(cell.predicted - cell.measured) for cell in cells]
     mean = f"\nmean error {np.mean(errors):.3f}" if errors else ""
     axes.set_title(ATTACKS[attack] + mean, loc="left")
@@ -221,5 +251,5 @@ def _scatter(axes: Axes, cells: Sequence[Cell], attack: str) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) == 2 else style.RENDERED
     points = released_points(reference_folder())
-    picture = draw(compute(points, read_cells(style.RENDERED / "prediction_cells.csv")))
+    picture = draw(compute(points, *own_cells()))
     print(*style.save(picture, folder / "prediction"), sep="\n")

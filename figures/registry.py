@@ -113,8 +113,7 @@ def _alone(name: str) -> Entry:
 
 
 def _predicted(sources: Sources, folder: Path) -> list[Path]:
-    cells = prediction.read_cells(style.RENDERED / "prediction_cells.csv")
-    panels = prediction.compute(sources.released, cells)
+    panels = prediction.compute(sources.released, *prediction.own_cells())
     return style.save(prediction.draw(panels), folder / "prediction")
 
 

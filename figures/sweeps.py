@@ -7,7 +7,7 @@ centre is the config around which most cells lie, so that a scaled-down grid is 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -167,11 +167,15 @@ def curve(
     sweep: str,
     ends: tuple[float, float],
     pairs: Sequence[tuple[int, float]] = (),
+    predicted: Callable[[ArtificialConfig], float] = artificial.predicted,
 ) -> Curve:
-    """What (L4) says from end to end; along d the sizes run, in logarithms, through `pairs`."""
+    """What (L4) says from end to end; along d the sizes run, in logarithms, through `pairs`.
+
+    Or what (L5) says, with `artificial.predicted_sharper`.
+    """
     configs = list(_along(centre, sweep, ends, pairs))
     across = [getattr(config, VARIED[sweep]) for config in configs]
-    accuracy = [artificial.predicted(config) for config in configs]
+    accuracy = [predicted(config) for config in configs]
     return Curve(np.asarray(across), np.asarray(accuracy))
 
 

@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from reflfap.audit import checks, further_checks, theory_checks, uniqueness_checks
+from reflfap.audit import (
+    asymptotic_checks,
+    checks,
+    further_checks,
+    theory_checks,
+    uniqueness_checks,
+)
 from reflfap.audit.checks import Checks, Compared
 from reflfap.data_loaders.artificial import samples
 from reflfap.monitor import SILENT, Monitor
@@ -38,8 +44,8 @@ class Statement(NamedTuple):
     def checks(self) -> Checks:
         """Its comparisons: those of n1 for (N1), and so on."""
         name = self.tag[1:-1].lower()
-        places = (checks, theory_checks, uniqueness_checks, further_checks)
-        yield from {name: one for place in places for name, one in vars(place).items()}[name]()
+        modules = (checks, theory_checks, uniqueness_checks, further_checks, asymptotic_checks)
+        yield from next(vars(one)[name] for one in modules if name in vars(one))()
 
 
 def _statements() -> Iterator[Statement]:
@@ -49,6 +55,8 @@ def _statements() -> Iterator[Statement]:
 
 
 EVERY = tuple(_statements())
+BEYOND = {"(R1)", "(R2)", "(L5)", "(A1)", "(A2)", "(A3)", "(C1)", "(C2)"}
+"""Not of the paper, so that reflfap/paper.py does not have them."""
 STATEMENTS = tuple(one for one in EVERY if one.tag not in EXPERIMENTS)  # docs/theory.md has them
 
 

@@ -35,6 +35,7 @@ from reflfap.experiments.three_networks import (
 )
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
+from reflfap.theory.asymptotic import Learner, sharper_accuracy
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
 from reflfap.training.result import Trained
 
@@ -140,6 +141,17 @@ def predicted(config: ArtificialConfig) -> float:
     if config.norm == "linf":
         return accuracy_linf(*sizes, config.size, domain.variance, str(config.variant))
     return accuracy_l0(*sizes, config.pixels, domain.variance, math.isfinite(domain.high))
+
+
+def predicted_sharper(config: ArtificialConfig) -> float:
+    """What (L5) predicts for a cell; an epoch is 0.1 of time, as for gradient flow."""
+    domain = data.DISTRIBUTIONS[config.data]
+    name = "linf-sign" if config.variant == "sign" else config.norm
+    size = config.pixels if config.norm == "l0" else config.size
+    learner = Learner(config.slope, config.hidden, 0.1 * config.epochs)
+    sizes = (config.dim, config.n, config.n_adv)
+    bounded = math.isfinite(domain.high)
+    return sharper_accuracy(sizes, name, size, domain.variance, bounded, learner)
 
 
 def _draw(config: ArtificialConfig, name: str, n: int) -> Labelled:

@@ -75,7 +75,7 @@ def accuracy_l0(dim: int, n: int, n_adv: int, pixels: int, variance: float, boun
     k = np.arange(1, most + 1)
     z = -ndtri((k - 0.5) / (2 * dim))
     c = STRIDE * (len(k) - k + 1) * z / z[0]
-    v, own = (_mean_move(c), _variance_left(c)) if bounded else (c, np.full(len(k), variance))
+    v, own = (mean_move(c), variance_left(c)) if bounded else (c, np.full(len(k), variance))
     component = float(v @ z) / math.sqrt(dim)
     rest = (dim - len(k)) * variance + float(own.sum())
     return _accuracy(dim, n, n_adv, component, float(np.linalg.norm(v)), rest)
@@ -98,13 +98,13 @@ def _accuracy(dim: int, n: int, n_adv: int, component: float, length: float, res
     return _Phi(math.sqrt(dim / n) * component / math.sqrt(length**2 + rest / n_adv))
 
 
-def _mean_move(c: HostArray) -> HostArray:
+def mean_move(c: HostArray) -> HostArray:
     """E min(c, D), D uniform on [0, 2]."""
     c = np.minimum(c, 2.0)
     return c - c**2 / 4
 
 
-def _variance_left(c: HostArray) -> HostArray:
+def variance_left(c: HostArray) -> HostArray:
     """Var(min(1, x + c)), x = 1 - D uniform on [-1, 1]: E (max(D - c, 0))^2 - (its mean)^2."""
     left: HostArray = 2 - np.minimum(c, 2.0)
     return left**3 / 6 - (left**2 / 4) ** 2

@@ -12,7 +12,7 @@ from scipy.stats import norm as normal_distribution
 from reflfap import onehidden
 from reflfap.errors import InputError
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.figures import multiplier_bounds, odd_part, prediction, style, two_effects
+from reflfap.figures import multiplier_bounds, odd_part, prediction, two_effects
 from reflfap.theory.odd_part import odd_and_even
 from reflfap.theory.orthogonality import smallest_dimension
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
@@ -211,19 +211,36 @@ def test_missing_files(tmp_path):
 
 
 def test_our_own_cells():
-    """The rendered cells are from all attacks and distributions, and near what (L4) says.
+    """The rendered cells are from all attacks and distributions, and near what is predicted.
 
-    Two thirds of deviations would be within one, 95 % within two, if only the samples' own
-    randomness counted; (L4) errs besides, and the samples' outcomes are dependent.
+    Those drawn first against (L4), the new ones against (L5). Two thirds of deviations would be
+    within one, 95 % within two, if only the samples' own randomness counted; (L4) errs besides, and
+    the samples' outcomes are dependent.
     """
-    cells = prediction.read_cells(style.RENDERED / "prediction_cells.csv")
-    kinds = {(cell.attack, cell.data) for cell in cells}
-    assert kinds == {(a, d) for a in prediction.ATTACKS for d in prediction.DISTRIBUTIONS}
-    error = [cell.predicted - cell.measured for cell in cells]
-    assert np.mean(np.abs(error)) < 0.05
-    lower = prediction.draw(prediction.compute(cells=cells)).axes[-len(prediction.ATTACKS) :]
+    first, new = prediction.own_cells()
+    for cells, most in ((first, 0.05), (new, 0.02)):
+        kinds = {(cell.attack, cell.data) for cell in cells}
+        assert kinds == {(a, d) for a in prediction.ATTACKS for d in prediction.DISTRIBUTIONS}
+        error = [cell.predicted - cell.measured for cell in cells]
+        assert np.mean(np.abs(error)) < most
+    figure = prediction.draw(prediction.compute(cells=first, new=new))
+    lower = figure.axes[-2 * len(prediction.ATTACKS) :]
     drawn = sum(len(part[0].get_xdata()) for axes in lower for part in axes.containers)
-    assert drawn == len(cells)
+    assert drawn == len(first) + len(new)
+
+
+def test_both_predictions_are_drawn(curves):
+    """A dashed line of (L5) beside each of (L4); over noise they agree to a few hundredths."""
+    data = prediction.compute()
+    assert set(data.sharper) == set(data.curves) == set(curves)
+    for key, sharp in data.sharper.items():
+        assert np.array_equal(sharp.across, data.curves[key].across)
+        far = np.abs(sharp.accuracy - data.curves[key].accuracy)
+        assert 0.001 < np.max(far) < 0.1, key
+    axes = prediction.draw(data).axes[0]
+    lines = {line.get_label(): line.get_linestyle() for line in axes.lines}
+    assert lines["predicted, (L4)"] == "-"
+    assert lines["predicted, (L5)"] == "--"
 
 
 def test_the_formula_by_hand(curves):

@@ -149,7 +149,7 @@ MUTATIONS = [
     ("prediction", "component, length, dim * variance", "component, length, dim / variance"),
     ("prediction", "z = -ndtri", "z = ndtri"),
     ("prediction", "(len(k) - k + 1)", "k"),
-    ("prediction", "(_mean_move(c), _variance_left(c)) if bounded", "(c, c) if bounded"),
+    ("prediction", "(mean_move(c), variance_left(c)) if bounded", "(c, c) if bounded"),
     ("prediction", "+ float(own.sum())", "- float(own.sum())"),
     ("prediction", "float(v @ z) / math.sqrt(dim)", "float(v @ z)"),
     ("prediction", "learned + sign * own", "learned + own"),
@@ -247,6 +247,8 @@ def test_every_function_is_mutated():
     """Each mutation changes one place, and each function of the theory has at least one."""
     mutated, functions = set(), set()
     for path in (ROOT / THEORY).glob("[!_]*.py"):
+        if path.stem == "asymptotic":  # whose errors the audit alone plants, and must notice
+            continue
         text = path.read_text()
         for node in ast.walk(ast.parse(text)):
             if not isinstance(node, ast.FunctionDef):
