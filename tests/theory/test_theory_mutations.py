@@ -224,7 +224,7 @@ settings.load_profile("mutations")
 def copy(tmp_path: Path) -> Path:
     """The project, without what Python compiled of it."""
     for name in ("reflfap", "tests"):  # of links what they lead to
-        ignore = shutil.ignore_patterns("__pycache__")
+        ignore = shutil.ignore_patterns("__pycache__", "*.png", "*.pdf")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
     shutil.copy(ROOT / "setup.cfg", tmp_path)
     with (tmp_path / "tests/conftest.py").open("a") as conftest:
