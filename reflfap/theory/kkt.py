@@ -51,7 +51,7 @@ def aligned_kkt(x: Array, y: Array, hidden: int, slope: float) -> KKT:
     xp = checks.samples_and_labels(x, y)
     m, slope = checks.hidden_units(hidden), checks.leaky_slope(slope)
     checks.squares_held("x", xp.max(row_peaks(x)))
-    lam = to_host(non_negative_solution(_margins_of_multipliers(x, y, slope)))
+    lam = to_host(non_negative_solution(margins_of_multipliers(x, y, slope)))
     a, y_host = output_weights(m)[[0, -1]], to_host(y).astype(np.float64)
     pattern = np.where(a[:, None] * y_host > 0, 1.0, slope)  # phi' of (T2) for both rows
     weights = pattern * (lam * y_host) * a[:, None]
@@ -90,8 +90,8 @@ def certificate(net: Network, x: Array, y: Array, lam: HostArray) -> tuple[HostA
     return q, max(parts.values())
 
 
-def _margins_of_multipliers(x: Array, y: Array, slope: float) -> Array:
-    """M (N, N) float64 with q = M lam under the aligned pattern."""
+def margins_of_multipliers(x: Array, y: Array, slope: float) -> Array:
+    """M (N, N) float64 with q = M lam under the aligned pattern, of labels +1 and -1."""
     xp = namespace(x)
     M = xp.astype(x @ x.T, xp.float64, copy=False)
     same, opposite = (1 + slope**2) / 2, -slope

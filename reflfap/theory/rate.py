@@ -18,8 +18,7 @@ from reflfap import checks
 from reflfap.backend import Array, HostArray, asarray, cholesky_solver, namespace, to_host
 from reflfap.errors import NoKKTPointError, refuse
 from reflfap.onehidden import Network, activation_slope, forward
-from reflfap.theory.kkt import aligned_kkt
-from reflfap.training.implicit import interaction
+from reflfap.theory.kkt import aligned_kkt, margins_of_multipliers
 
 
 def loss_limit(lam: HostArray) -> float:
@@ -47,7 +46,7 @@ def rate_exponent(x: Array, y: Array, slope: float, lam: HostArray) -> float:
     checks.samples_and_labels(x, y)
     _check_multipliers(lam)
     root = np.sqrt(lam)
-    M = to_host(_aligned_gram(x, y, checks.leaky_slope(slope)))
+    M = to_host(margins_of_multipliers(x, y, checks.leaky_slope(slope)))
     return float(np.linalg.eigvalsh(root[:, None] * M * root)[0])
 
 
@@ -71,7 +70,7 @@ def asymptote(net: Network, x: Array, y: Array) -> Asymptote:
     """
     xp = checks.samples_and_labels(x, y, net.W.shape[1])
     Z = forward(net, x)[1]
-    if off := _misaligned(net, x, y):
+    if off := _misaligned(net, Z, y):
         expected, got = "every unit with a_j y_n > 0 on, every other off", f"{off} pairs otherwise"
         refuse("network", expected, got, "follow the flow for longer")
     point = aligned_kkt(x, y, net.W.shape[0], net.slope)
@@ -86,7 +85,7 @@ def asymptote(net: Network, x: Array, y: Array) -> Asymptote:
         )
     q = xp.astype(y * (net.a @ (activation_slope(Z, net.slope) * Z)), xp.float64)
     target = -xp.log(asarray(len(point.lam) * point.lam, xp)) - q
-    shift = cholesky_solver(_aligned_gram(x, y, net.slope))(target)
+    shift = cholesky_solver(margins_of_multipliers(x, y, net.slope))(target)
     weights = activation_slope(Z, net.slope) * net.a[:, None] * (y * xp.astype(shift, y.dtype))
     return Asymptote(point.lam, point.net.W, net.W + weights @ x)
 
@@ -124,19 +123,19 @@ def aligned_for_good(net: Network, x: Array, y: Array, time: float) -> bool:
     False says that nothing is proved. Costs and raises as `asymptote`, but for pairs that are not
     aligned.
     """
-    if _misaligned(net, x, y):
+    xp = checks.samples_and_labels(x, y, net.W.shape[1])
+    if _misaligned(net, forward(net, x)[1], y):
         return False
-    xp, W = namespace(x), weights_at(asymptote(net, x, y), time)
+    W = weights_at(asymptote(net, x, y), time)
     rest = net.W - W
     rho = xp.sqrt(xp.sum(rest * rest))
     most = math.sqrt(2 / net.W.shape[0]) * rho * xp.sqrt(xp.sum(x * x, axis=1))
     return bool(xp.all((W @ x.T) * xp.sign(net.a)[:, None] * y > most))
 
 
-def _misaligned(net: Network, x: Array, y: Array) -> int:
+def _misaligned(net: Network, Z: Array, y: Array) -> int:
     """How many of the m N pairs have not z_jn a_j y_n > 0."""
-    xp = checks.samples_and_labels(x, y, net.W.shape[1])
-    return int(xp.count_nonzero(forward(net, x)[1] * net.a[:, None] * y <= 0))
+    return int(namespace(Z).count_nonzero(Z * net.a[:, None] * y <= 0))
 
 
 def _along_and_across(line: Asymptote) -> tuple[float, float]:
@@ -146,14 +145,6 @@ def _along_and_across(line: Asymptote) -> tuple[float, float]:
     along = float(xp.sum(line.offset * line.limit)) / square
     across = line.offset - along * line.limit
     return along, math.sqrt(float(xp.sum(across * across)) / square)
-
-
-def _aligned_gram(x: Array, y: Array, slope: float) -> Array:
-    """M (N, N) float64 of (T2), M_nk = <G_n, G_k>, from the two rows of the aligned pattern."""
-    xp = namespace(x)
-    pattern = activation_slope(xp.stack([y, -y]), slope)
-    M = xp.astype(interaction(x @ x.T, pattern), xp.float64, copy=False)
-    return M * xp.astype(y[:, None] * y, xp.float64)
 
 
 def _check_multipliers(lam: HostArray) -> None:

@@ -203,8 +203,6 @@ MUTATIONS = [
     ("rate", "* y > most))", "* y > 0))"),
     ("rate", "rest = net.W - W", "rest = net.W + W"),
     ("rate", "line.offset - along * line.limit", "line.offset + along * line.limit"),
-    ("rate", "xp.stack([y, -y])", "xp.stack([y, y])"),
-    ("rate", "return M * xp.astype(y[:, None] * y", "return M * xp.astype(abs(y[:, None] * y)"),
     ("rate", "not bool(np.all(lam > 0))", "False"),
 ]
 
