@@ -35,13 +35,8 @@ from reflfap.monitor import Monitor
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnConfig(PerturbConfig, DeepConfig):
-    """A deep network that learns a perturbed image set, the third stage of E2.
-
-    The first options say which set, and stages that are not there yet are made first.
-    """
-
-    experiment = "learn"
+class LearnerConfig(DeepConfig):
+    """The options of learning a perturbed set, wherever it was made."""
 
     network: Literal["convnet", "wideresnet"] | None = None
     """the network that learns; default: wideresnet for three colours and for fewer than 11 pixels a
@@ -62,22 +57,38 @@ class LearnConfig(PerturbConfig, DeepConfig):
     augment: bool | None = None
     """crop and mirror at random; default: of preset paper for three colours, else not"""
 
+    def resolve_learning(self, chosen: Preset, batch: int, samples: int) -> None:
+        """Fill in what is left open, for a set of so many samples, and check that a batch fits."""
+        self.settle_whole(subset=0)
+        if self.subset >= samples:
+            self.settle("subset", 0)
+        learned = self.subset or samples
+        self.fill_in("batch", batch)
+        self.resolve(chosen)
+        if checks.filled_in("batch", self.batch) > learned:
+            refuse("batch", f"at most the {learned} samples", self.batch, "use a smaller batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnConfig(LearnerConfig, PerturbConfig):
+    """A deep network that learns a perturbed image set, the third stage of E2.
+
+    The first options say which set, and stages that are not there yet are made first.
+    """
+
+    experiment = "learn"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         scale = self.scale
         epochs = scale.noise_epochs if self.scenario == "noise" else scale.natural_epochs
-        self.fill_in("batch", scale.batch)
         if deep_training.usual_set(self.dataset) == "cifar-10":
             slow = self.scenario == "natural-random" and self.norm == "linf"
         else:
             slow = self.scenario == "noise" or self.norm != "l0"
         rate = scale.rate or (0.01 if slow else 0.1)  # as released
-        self.resolve(Preset(epochs, rate, scale.depth, scale.width, scale.augment))
-        if self.subset >= self.samples:
-            self.settle("subset", 0)
-        learned = self.subset or self.samples
-        if checks.filled_in("batch", self.batch) > learned:
-            refuse("batch", f"at most the {learned} samples", self.batch, "use a smaller batch")
+        chosen = Preset(epochs, rate, scale.depth, scale.width, scale.augment)
+        self.resolve_learning(chosen, scale.batch, self.samples)
 
     @property
     def perturbed(self) -> PerturbConfig:

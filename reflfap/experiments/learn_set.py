@@ -15,7 +15,7 @@ from reflfap.data_loaders.registry import data_set, short_name
 from reflfap.deep.classifier import Images
 from reflfap.errors import StoreError, refuse
 from reflfap.experiments import deep_training
-from reflfap.experiments.deep_training import DeepConfig, Preset
+from reflfap.experiments.deep_training import Preset
 from reflfap.experiments.experiment import (
     Computed,
     Estimate,
@@ -23,7 +23,7 @@ from reflfap.experiments.experiment import (
     ImagesOptions,
     Inputs,
 )
-from reflfap.experiments.learn import learn_images
+from reflfap.experiments.learn import LearnerConfig, learn_images
 from reflfap.experiments.perturb_config import scale_of
 from reflfap.monitor import Monitor
 
@@ -31,7 +31,7 @@ _DESCRIBED = re.compile(r"[a-z0-9-]{1,30}:(\d{1,4}x\d{1,4}x\d{1,4}):(\d{1,8}):[0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnSetConfig(DeepConfig):
+class LearnSetConfig(LearnerConfig):
     """A deep network that learns perturbed images made elsewhere, and is tested on clean ones.
 
     Options left out are as `reflfap run learn` of natural images has them.
@@ -46,25 +46,6 @@ class LearnSetConfig(DeepConfig):
     """NAME:CxHxW:SAMPLES:DIGEST; by default what --set holds, never another"""
     preset: Literal["paper", "cpu"] = "cpu"
     """paper: the released epochs and networks; cpu: fewer epochs, and narrower networks"""
-    network: Literal["convnet", "wideresnet"] | None = None
-    """the network that learns; default: wideresnet for three colours and for fewer than 11 pixels a
-    side, else convnet"""
-    depth: int | None = None
-    """of a wideresnet: 10, 16, 22, 28 and so on, 6 n + 4"""
-    width: int | None = None
-    """of a wideresnet: channels are 16, 32, 64 times this; of a convnet: this, 8 and 16 times this,
-    16 as released"""
-    epochs: int | None = None
-    """passes through the set"""
-    subset: int = 0
-    """the first so many samples of the set; 0, or as many as there are: all"""
-    rate: float | None = None
-    """learning rate, cut to a tenth after more than ten epochs in a row without a lower loss;
-    default: 0.01, or what the preset says"""
-    batch: int | None = None
-    """samples a step"""
-    augment: bool | None = None
-    """crop and mirror at random; default: of preset paper for three colours, else not"""
     seed: int = 0
     """seed of all random numbers"""
     dtype: Literal["float32", "float64"] = "float32"
@@ -80,16 +61,11 @@ class LearnSetConfig(DeepConfig):
             remedy = "leave it out: it is filled in from --set"
             refuse("perturbed", f"NAME:{shape}:SAMPLES:DIGEST", repr(self.perturbed), remedy)
         samples, scale = int(found[2]), scale_of(self.preset, self.dataset)
+        rate, epochs = scale.rate or 0.01, scale.natural_epochs
+        chosen = Preset(epochs, rate, scale.depth, scale.width, scale.augment)
         self.settle_whole(subset=0)
-        if self.subset >= samples:
-            self.settle("subset", 0)
-        self.fill_in("batch", min(scale.batch, self.subset or samples))
-        rate = scale.rate or 0.01
-        epochs = scale.natural_epochs
-        self.resolve(Preset(epochs, rate, scale.depth, scale.width, scale.augment))
-        if checks.filled_in("batch", self.batch) > (self.subset or samples):
-            most = f"at most the {self.subset or samples} samples"
-            refuse("batch", most, self.batch, "use a smaller batch")
+        batch = min(scale.batch, samples, self.subset or samples)
+        self.resolve_learning(chosen, batch, samples)
 
     @property
     def samples(self) -> int:

@@ -32,7 +32,7 @@ from reflfap.theory import boundary
 if TYPE_CHECKING:  # it reads HDF5, which is slow to import
     from reflfap.data_loaders.own_tables import Table
 
-_DESCRIBED = re.compile(r"([a-z0-9-]{1,30}):(\d{1,10}):(\d{1,10})\+(\d{1,10}):([0-9a-f]{16})")
+_DESCRIBED = re.compile(r"[a-z0-9-]{1,30}:(\d{1,10}):(\d{1,10})\+\d{1,10}:[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,23 +69,24 @@ class DataConfig(CellConfig):
             refuse("classes", "two different ones", repr(self.classes), "give two, as in cat dog")
         if self.data is None:
             return  # how many inputs there are is not known yet
-        most = self._described()[2]
+        _, most = self._described()
         self.settle_whole(n=0)
         self.settle("n", min(self.n or most, most))
         if self.scenario != "noise":
             self.settle("n_adv", min(self.n_adv, self.n))
         super().__post_init__()
 
-    def _described(self) -> tuple[str, int, int, int]:
+    def _described(self) -> tuple[int, int]:
+        """Inputs and samples."""
         found = _DESCRIBED.fullmatch(str(self.data))
         if found is None:
             remedy = "leave it out: it is filled in from --train and --test"
             refuse("data", "NAME:INPUTS:SAMPLES+TEST:DIGEST", repr(self.data), remedy)
-        return found[1], int(found[2]), int(found[3]), int(found[4])
+        return int(found[1]), int(found[2])
 
     @property
     def inputs(self) -> int:
-        return self._described()[1]
+        return self._described()[0]
 
     @property
     def _released(self) -> dict[str, float]:

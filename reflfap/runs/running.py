@@ -103,8 +103,17 @@ def _own_set(path: Path, stamp: object) -> OwnSet:
 def files_of(options: Any, option: str) -> Table | ImageSet:
     """What is in the files that an option names: a perturbed set, or a table of samples."""
     if option == "set":
-        return read_perturbed(options.set)
-    return read_samples(getattr(options, option), options.samples, options.label)
+        return _given(read_perturbed, options.set, stamp=_stamp(options.set))
+    paths = getattr(options, option)
+    stamp = tuple(map(_stamp, paths))
+    return _given(read_samples, paths, options.samples, options.label, stamp=stamp)
+
+
+@functools.lru_cache(maxsize=2)
+def _given(read: Callable[..., Any], *what: Any, stamp: object) -> Table | ImageSet:
+    """Read once a command, which asks before and while it computes, unless a file changes."""
+    found: Table | ImageSet = read(*what)
+    return found
 
 
 @functools.lru_cache(maxsize=6)

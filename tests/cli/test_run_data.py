@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from reflfap.data_loaders.own_tables import read_samples
 from reflfap.errors import InputError
 from reflfap.experiments import own_data
 from reflfap.experiments.experiment import canonical_json, identity
 from reflfap.experiments.own_data import DataConfig
+from reflfap.runs import running
 from reflfap.runs.store import open_result
 
 SMALL = ("--hidden", "6", "--n-adv", "80", "--epochs", "1000", "--attack-steps", "20")
@@ -82,6 +84,24 @@ def test_a_result_is_of_its_data(files, run_data):
     assert run_data("--train", moved / "train.npz", "--json").json["run_id"] != first["run_id"]
     pair = run_data("--train", files / "x.npy", files / "y.npy", "--json").json
     assert pair["metrics"] == first["metrics"]
+
+
+def test_files_are_read_once(files, run_data, monkeypatch):
+    """The command asks for the data before it computes, and while it does; and again, anew, where
+    a file has changed."""
+    read = []
+
+    def counted(*what):
+        read.append(what)
+        return read_samples(*what)
+
+    monkeypatch.setattr(running, "read_samples", counted)
+    assert run_data("--train", files / "train.npz").code == 0
+    assert len(read) == 1
+    with np.load(files / "train.npz") as arrays:
+        np.savez(files / "train.npz", x=arrays["x"] + 1, y=arrays["y"])
+    assert run_data("--train", files / "train.npz").code == 0
+    assert len(read) == 2
 
 
 def test_two_of_several_classes(files, run_data):
