@@ -48,9 +48,10 @@ def descent(
     """(N6): train `net` from its present weights on samples x (N, d) with labels y (N,).
 
     v <- mu v + dL/dW, W <- W - lr v, with the plateau schedule deciding lr after each epoch. Ends
-    after `epochs` ("epochs"), or once the schedule cannot cut the rate further ("rate"): then a
-    rate at least ten times larger had not improved the loss by 1e-4 in eleven epochs, so what is
-    left cannot move it. dtype and namespace are those of the arrays; losses are float64.
+    after `epochs` ("epochs"), or earlier ("rate") once the schedule cannot cut the rate further, if
+    so many epochs at this last rate go no farther than the eleven which, at the first rate, had not
+    improved the loss by 1e-4. Released runs may so end; from a rate of 1e-6 on down, none of more
+    than 1,100 epochs does. dtype and namespace are those of the arrays; losses are float64.
 
     `form` is "weights", "coefficients", or "auto", the cheaper. Memory besides x and W: weights
     2 (m, d) and 3 (m, N); coefficients 6 (m, N) and one (N, N); on a device two (m, d) or (m, N)
@@ -69,12 +70,12 @@ def descent(
     course = _Course(rate, x.dtype, x.shape[0], [float(past) for past in kept.get("loss", ())])
     most = 1 if on_host(namespace(x)) else EPOCHS_UNREAD
     monitor.begin(stage, epochs, "epoch", len(course.losses))
-    while (left := epochs - len(course.losses)) and not course.schedule.exhausted:
+    while (left := epochs - len(course.losses)) and not course.settled(epochs):
         monitor.advance(_block(run, course, momentum, min(left, most)))
         if monitor.due():
             monitor.keep(stage, run.kept(course.losses))
     monitor.keep(stage, run.kept(course.losses))
-    stopped = "rate" if course.schedule.exhausted else "epochs"
+    stopped = "rate" if left else "epochs"
     _, q = run.measured()
     course.read([float(log_mean(loss, q))])
     course.check(q, x)
@@ -124,10 +125,15 @@ class _Course:
                 return made
             self.losses.append(math.exp(log))
             self.rates.append(self.schedule.rate)
-            self.schedule = self.schedule.after(self.losses[-1])
-            if self.schedule.exhausted or self.schedule.rate != self.rates[-1]:
+            was, self.schedule = self.schedule, self.schedule.after(self.losses[-1])
+            if (was.rate, was.exhausted) != (self.schedule.rate, self.schedule.exhausted):
                 return made + 1
         return len(logs)
+
+    def settled(self, epochs: int) -> bool:
+        """Whether no epoch left can matter, as `descent` says; a small first rate never settles."""
+        now = self.schedule
+        return now.exhausted and epochs * now.rate <= (now.patience + 1) * self.rates[0]
 
     def check_end(self, q: Array, W: Array, x: Array) -> None:
         """NonFiniteError for margins (N,) or weights that a finite loss, of zero say, hides."""

@@ -52,9 +52,10 @@ def interaction(K: Array, slopes: Array, out: Array | None = None) -> Array:
 def implicit_step(loss: Loss, M: Array, y: Array, q: Array, c: float, tolerance: float) -> Implicit:
     """Solve q+ = q + c H r(q+), implicit Euler with c = dt/N, to a residual of `tolerance` (RMS).
 
-    With q+ = q + H v this is v = c r(q+): the least point of the strictly convex
+    With q+ = q + H v this is v = c r(q+): a least point of the convex
     P(v) = v^T H v / (2c) + sum_n l(q + H v), found by Newton's method with halved steps where P
-    does not fall enough. With g = v - c r, D = diag(l'') and E = D^(1/2), the step is
+    does not fall enough. P is flat along the null space of H and strictly convex across it, so that
+    v is not unique and q+ is. With g = v - c r, D = diag(l'') and E = D^(1/2), the step is
     s = -g - c E u, (I + c E H E) u = -E H g: symmetric, its eigenvalues at least one.
 
     Conjugate gradients solve it, since what is too stiff to follow is a few large eigenvalues: 4 to

@@ -92,6 +92,22 @@ def test_logistic_symmetry(q):
     assert difference == pytest.approx(-q, abs=1e-14)
 
 
+@BOTH
+@given(q=st.lists(st.floats(-5, 20), min_size=1, max_size=9))
+def test_a_low_loss_means_that_all_are_right(loss, q):
+    """What the theorems behind (T2) ask for, L < l(0)/N: one wrong sample alone costs l(0)/N."""
+    q = np.asarray(q)
+    low = losses.value(loss, q).mean() < losses.value(loss, np.zeros(1))[0] / len(q)
+    assert not low or q.min() > 0
+
+
+@BOTH
+def test_all_right_is_no_low_loss(loss):
+    """The converse is false: of two small margins L is nearly l(0), twice what is asked for."""
+    q = np.asarray([0.01, 0.01])
+    assert losses.value(loss, q).mean() > losses.value(loss, np.zeros(1))[0] / 2
+
+
 def test_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="expected one of exponential, logistic, got 'hinge'"):
         losses.loss_named("hinge")

@@ -51,6 +51,45 @@ def test_the_certificate_holds(seed, n, slope):
     assert onehidden.margins(point.net, x, y) == pytest.approx(1.0)
 
 
+@given(seed=st.integers(0, 10**6), half=st.integers(1, 5), slope=st.floats(0.05, 0.95))
+def test_where_flipped_labels_lose_alignment(seed, half, slope):
+    """Orthonormal samples with balanced labels, perturbed along b with labels flipped, f times the
+    threshold 1/sqrt(N): no aligned point within 1 +- sqrt((1 - gamma)/(1 + gamma)), one without."""
+    y = np.repeat([1.0, -1.0], half)
+    x = np.linalg.qr(np.random.default_rng(seed).standard_normal((2 * half, 2 * half)))[0]
+    edge = np.sqrt((1 - slope) / (1 + slope))
+    for f in (1 - 1.01 * edge, 1 + 1.01 * edge):
+        aligned_kkt(_flipped(x, y, f), -y, 4, slope)
+    for f in (1 - 0.99 * edge, 1 - 0.5 * edge, 1.001, 1 + 0.99 * edge):
+        with pytest.raises(NoKKTPointError):
+            aligned_kkt(_flipped(x, y, f), -y, 4, slope)
+
+
+@given(positive=st.sampled_from([1, 2, 3, 5, 6, 7]), slope=st.floats(0.05, 0.9))
+def test_unbalanced_labels_lose_it_earlier(positive, slope):
+    """Just outside the interval of balanced labels there is no aligned point either."""
+    y = np.where(np.arange(8) < positive, 1.0, -1.0)
+    edge = np.sqrt((1 - slope) / (1 + slope))
+    for f in (1 - 1.001 * edge, 1 + 1.001 * edge):
+        with pytest.raises(NoKKTPointError):
+            aligned_kkt(_flipped(np.eye(8), y, f), -y, 4, slope)
+
+
+@pytest.mark.parametrize("f", [0.5, 0.99, 1.01, 1.5])
+def test_one_class_loses_it_at_the_threshold_alone(f):
+    """All labels equal: an aligned point for every f but 1, where the samples' sum is zero."""
+    y = np.ones(8)
+    aligned_kkt(_flipped(np.eye(8), y, f), -y, 4, 0.5)
+    with pytest.raises(NoKKTPointError):
+        aligned_kkt(_flipped(np.eye(8), y, 1.0), -y, 4, 0.5)
+
+
+def _flipped(x, y, f):
+    """x - y_n eps b/||b||, with eps f times the threshold ||b||/sum(lam) and equal multipliers."""
+    v = y @ x / np.linalg.norm(y @ x)
+    return x - y[:, None] * (f / np.sqrt(len(y))) * v
+
+
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=5)
 def test_against_slsqp(seed):

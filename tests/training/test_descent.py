@@ -109,6 +109,28 @@ def test_it_stops_once_the_rate_cannot_be_cut():
     assert rest.trace.loss[-1] == pytest.approx(short.trace.loss[-1], rel=1e-6)
 
 
+@FORMS
+def test_a_small_rate_is_no_reason_to_stop(form):
+    """A rate so small that eleven epochs do not improve the loss by 1e-4 goes on, as torch's does.
+
+    The schedule has no cut left below 1.1e-8 at once and below 1e-6 soon; yet all epochs together
+    move the loss, as far as flow does in their time.
+    """
+    net, x, y = make_problem(n=4)
+    for rate, epochs in ((1e-8, 500), (1e-6, 2_000)):
+        got = descent(net, x, y, losses.LOGISTIC, epochs=epochs, rate=rate, form=form)
+        assert got.stopped == "epochs"
+        assert len(got.trace.loss) == epochs + 1
+        # the weights move by less than 1e-3, so the gradient g stays: W falls by sum_k lr_k v_k g
+        gradient = onehidden.weight_gradient(net, x, y, losses.LOGISTIC)[1]
+        v, path = 0.0, 0.0
+        for step in got.trace.step[:-1]:
+            v = 0.9 * v + 1
+            path += step * v
+        fallen = got.trace.loss[0] - got.trace.loss[-1]
+        assert fallen == pytest.approx(float((gradient**2).sum()) * path, rel=0.01)
+
+
 @pytest.mark.numpy_only
 @FORMS
 @pytest.mark.parametrize("unread", [7, 100])
@@ -116,12 +138,12 @@ def test_the_devices_blocks_are_the_hosts_epochs(form, unread, monkeypatch):
     """Epochs whose losses are read in blocks, and made again up to a cut of the rate: bitwise."""
     net, x, _ = make_problem(n=4)
     x, y = np.concatenate([x, x]), np.asarray([1.0] * 4 + [-1.0] * 4)
-    for epochs in (1, 30, 600):
-        expected = descent(net, x, y, losses.LOGISTIC, epochs=epochs, form=form)
+    for epochs, rate in ((1, 0.01), (30, 0.01), (200, 1e-6), (600, 0.01)):
+        expected = descent(net, x, y, losses.LOGISTIC, epochs=epochs, rate=rate, form=form)
         with monkeypatch.context() as device:
             device.setattr("reflfap.training.descent.on_host", lambda xp: False)
             device.setattr("reflfap.training.descent.EPOCHS_UNREAD", unread)
-            got = descent(net, x, y, losses.LOGISTIC, epochs=epochs, form=form)
+            got = descent(net, x, y, losses.LOGISTIC, epochs=epochs, rate=rate, form=form)
         assert np.array_equal(got.net.W, expected.net.W)
         assert np.array_equal(got.q, expected.q)
         assert got.stopped == expected.stopped

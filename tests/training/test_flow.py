@@ -64,6 +64,29 @@ def test_implicit_step_solves_its_equation(loss, seed, log_c):
     assert np.array_equal(step.r, losses.rate(loss, step.q))
 
 
+@LOSSES
+@given(seed=st.integers(0, 10**6), log_c=st.floats(-2, 2))
+def test_the_step_is_unique_where_its_potential_is_not_strict(loss, seed, log_c):
+    """Samples that occur twice: H has a null space, along which P(v) is flat, and q+ is one all the
+    same: at any point with other margins P is larger."""
+    net, x, y = make_problem(seed, n=3)
+    x, y = np.concatenate([x, x]), np.concatenate([y, y])
+    f, Z = onehidden.forward(net, x)
+    M, c, q = interaction(x @ x.T, onehidden.activation_slope(Z, net.slope)), 10**log_c, y * f
+    H = y[:, None] * M * y
+
+    def potential(v):
+        return v @ H @ v / (2 * c) + losses.value(loss, q + H @ v).sum()
+
+    v = c * implicit_step(loss, M, y, q, c, 1e-12).r
+    least, size = potential(v), np.abs(v).max()
+    null = np.asarray([1.0, 0, 0, -1, 0, 0]) * size
+    assert np.abs(H @ null).max() <= 1e-14 * np.abs(H).max() * size
+    assert potential(v + null) == pytest.approx(least, rel=1e-10)
+    for other in np.random.default_rng(seed).standard_normal((5, 6)) * size:
+        assert potential(v + other) > least
+
+
 def test_a_step_lost_in_rounding_is_given_up():
     """Large terms of H v cancel, and float32 leaves more than the tolerance of them: from there on
     searches find no fall, and Newton's iterations would go on by chance, to the last of 60."""
