@@ -41,6 +41,24 @@ def test_same_attack_as_by_evaluation(norm, seed, dim, n, bounded):
 
 
 @EACH_NORM
+def test_as_near_to_double_precision_as_evaluation(norm):
+    """Both attacks in float32 against the same in float64: the updates' median distance is that of
+    rounding anyhow, within a factor of four for its chance."""
+    net, x, y = make_problem(dim=300, n=60, hidden=40, data="uniform", dtype="float32")
+    double = net._replace(W=net.W.astype("float64"), a=net.a.astype("float64"))
+    limits = {"low": -1.0, "high": 1.0, "steps": 60}
+    exact = attacks.attack(
+        partial(onehidden.margin_gradient, double), *map(np.float64, (x, y)), norm, **limits
+    )
+    evaluated = attacks.attack(partial(onehidden.margin_gradient, net), x, y, norm, **limits)
+    updated = attack_network(net, x, y, norm, **limits)
+    rounding, updates = (
+        np.median(np.linalg.norm(one.x - exact.x, axis=1)) for one in (evaluated, updated)
+    )
+    assert updates < 4 * rounding + 1e-6  # of a few pixels: one rounding of an entry
+
+
+@EACH_NORM
 @pytest.mark.parametrize("exponent", [-120, -80, -40, 40, 80, 120])
 def test_weights_of_any_size(norm, exponent):
     """(N1) scales with its weights, so the attack does not change, also where W W^T leaves float32.
