@@ -225,3 +225,15 @@ def test_every_tag_is_explained():
     text = (ROOT / "docs" / "theory.md").read_text()
     for one in STATEMENTS:
         assert f"**{one.tag}**" in text, one.tag
+
+
+def test_best_epochs_stand_beside_last_ones():
+    """A best epoch is chosen on test data. So wherever our own is quoted, the last one is, too."""
+    count = 0
+    for name in ("README.md", "docs/perturbation-reading.md"):
+        for one in re.split(r"\n\n|\n(?=- )|(?<=[.;]) (?=[A-Z])", (ROOT / name).read_text()):
+            text = " ".join(one.split())
+            if re.search(r"(?<!released, )best epoch (of \d+ )?\(?0\.", text):
+                count += 1
+                assert re.search(r"\blast\b", text), f"{name}: {text}"
+    assert count >= 4
