@@ -153,12 +153,12 @@ def name_axes(axes: Axes) -> None:
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Below the axes, a column each: networks; classes, and where the standard network says which."""
+    """Below the axes, a column each: networks; classes, and what the grey half is."""
     handles, names = axes.get_legend_handles_labels()
     classes = len(style.CLASSES)
     lines, points = handles[classes:], handles[:classes]
     points.append(Patch(facecolor=GREY))
-    said = names[:classes] + [f"standard says {names[1].removeprefix('label ')}"]
+    said = [*names[:classes], f"standard says {names[1].removeprefix('label ')}"]
     empty = [Line2D([], [], linestyle="")] * (len(lines) - len(points))
     figure.legend(
         [*lines, *points, *empty],

@@ -80,9 +80,10 @@ def train_by_batches(
     the rate is cut by `Plateau` on the epoch's mean loss. On the host `workers` threads take a part
     of each batch; a device is busy with one. A state is kept whenever the monitor asks for one, and
     after each epoch; a resumed training is that of an undisturbed one to the last bit, with the
-    same number of workers. The weights returned are those of the last epoch, or, with `best`, of the
-    first one that has the highest accuracy on the test images. Memory: the weights, their copy and velocity, with `best` once more, a gradient a worker, and
-    the activations of one batch; a device is waited for once a batch.
+    same number of workers. The weights returned are those of the last epoch, or, with `best`, of
+    the first that has the highest accuracy on the test images. Memory: the weights, their copy and
+    velocity, with `best` once more, a gradient a worker, and the activations of one batch; a device
+    is waited for once a batch.
     Raises InputError for bad input or a state of another network, NonFiniteBatchError.
     """
     _check(images, how, epochs)
