@@ -277,6 +277,10 @@ def test_stable_ranks_of_a_known_line(along, size, t):
     assert stable_rank(weights_at(line, t)) == pytest.approx(above / s**2, rel=1e-9)
     ends = above / (s + size) ** 2, above / (s - size) ** 2
     assert stable_rank_bounds(line, t) == pytest.approx(ends, rel=1e-9)
+    early = math.exp(0.9 * size - along)  # s is 0.9 beta: nothing is known from above
+    assert stable_rank_bounds(line, early)[1] == math.inf
+    with pytest.raises(InputError, match="time"):
+        stable_rank_bounds(line, 0.0)
 
 
 @pytest.mark.numpy_only
