@@ -50,7 +50,7 @@ def test_the_five_lines_of_the_readme(capsys):
     said, text = float(capsys.readouterr().out), (ROOT / "README.md").read_text()
     assert said == pytest.approx(float(re.search(r"This prints ([0-9.]+)\.\s", text)[1]), abs=0.03)
     stated = re.search(
-        r"first network tells ([0-9.]+) .*? right for ([0-9.]+)\.\s", text, re.DOTALL
+        r"network is right for\s+([0-9.]+), .*? class is right for ([0-9.]+)\.\s", text, re.DOTALL
     )
     metrics = names["found"].metrics
     assert metrics["acc_standard_test"] == pytest.approx(float(stated[1]), abs=0.03)
