@@ -89,7 +89,7 @@ def flow(
     kept = monitor.restore(stage)
     state, h, rows = run.start() if kept is None else run.restored(kept)
     monitor.begin(stage, 100, "% of log time", _percent(state.t, time))
-    while state.t < time and float(state.log_loss) > goal + NEAR:
+    while state.t < time and _above(state, goal + NEAR):
         _check_steps(run, f"t = {state.t:.3g} of {time:.3g}", tolerance, len(rows), monitor)
         state, h, row = _advance_to(run, state, h, time, goal, tolerance)
         rows.append(row)
@@ -127,6 +127,11 @@ def released_time(epochs: int, rate: float = 0.01, momentum: float = 0.9) -> flo
 Row = tuple[float, ...]  # one state of FlowTrace
 
 
+def _above(state: State, goal: float) -> bool:
+    """Whether log L is; of a device it is read only where there is a goal."""
+    return goal == -math.inf or float(state.log_loss) > goal
+
+
 def _advance_to(
     run: "_Flow", state: State, h: float, time: float, goal: float, tolerance: float
 ) -> tuple[State, float, Row]:
@@ -137,10 +142,10 @@ def _advance_to(
     """
     while True:
         tried, after_h, row = _advance(run, state, h, time, tolerance)
-        before, after = float(state.log_loss), float(tried.log_loss)
         length = tried.t - state.t
-        if after >= goal - NEAR or length <= 1e-6 * tried.t:
+        if _above(tried, goal - NEAR) or length <= 1e-6 * tried.t:
             return tried, after_h, row
+        before, after = floats(state.log_loss, tried.log_loss)
         share = min(0.9, max(0.1, (before - goal) / (before - after)))
         h = (1 + state.t) * math.expm1(share * math.log1p(length / (1 + state.t)))
 

@@ -2,9 +2,10 @@
 
 In float16 the gradient of a unit on a sample is zero from some margin q* on
 (`float16.stopping_margins`), and training is over once all samples are there, whatever the number
-of epochs. Until then gradient flow describes descent, if that takes its time: flow is then ended
-where its mean loss is l(q*). Where shared perturbations or few samples make first steps so long
-that descent is there within FEWEST_EPOCHS, it has to be descended, which is then cheap.
+of epochs. Until then gradient flow stands in for descent, as it does elsewhere, and is ended where
+its mean loss is l(q*). Not for first steps so long that descent leaps over what flow resolves:
+where samples share perturbations, or are few, it may be beyond q* in two epochs. Then the first
+FIRST_EPOCHS are descended, and flow goes on from there, should they not be the end.
 """
 
 import math
@@ -18,10 +19,13 @@ from reflfap.monitor import SILENT, Monitor
 from reflfap.onehidden import Network, activation_slope, backward
 from reflfap.training.descent import check_problem, descent
 from reflfap.training.flow import flow, released_time
-from reflfap.training.result import Trained
+from reflfap.training.result import FlowTrace, Trained
 
-FEWEST_EPOCHS = 100
-"""That flow stands in for: ten times the 1/(1 - mu) = 10 epochs that momentum remembers."""
+LONGEST_EPOCH = 1.0
+"""Change of the mean margin in an epoch of settled momentum that flow stands in for."""
+
+FIRST_EPOCHS = 100
+"""Descended where it is longer: ten times the 1/(1 - mu) = 10 that momentum remembers."""
 
 
 def train_in_float16(
@@ -37,19 +41,29 @@ def train_in_float16(
 ) -> Trained:
     """(N6) in the arithmetic of `reflfap.float16`, on samples x (N, d) float32, labels y (N,).
 
-    By descent itself if `descend` asks for it or `epochs_to_stop` are few, else by gradient flow,
-    float32, to the loss at which descent stops or the time of the epochs, whichever is first.
-    Raises and costs as these; InputError for float64.
+    By descent itself, all of it if `descend` asks for it and FIRST_EPOCHS where steps are long;
+    else by gradient flow in float32, to the loss at which descent stops or the time of the epochs,
+    whichever is first. Raises and costs as these; InputError for float64.
     """
     loss = check_problem(net, x, y, loss)
-    share = 1 / x.shape[0]
-    stop, _ = stopping_margins(rounded_network(net), loss, share)
-    if descend or epochs_to_stop(loss, first_rate(net, x, y), stop) < FEWEST_EPOCHS:
-        form = "float16"
-        return descent(net, x, y, loss, epochs=epochs, form=form, monitor=monitor, stage=stage)
-    time = released_time(epochs)
+    stop, _ = stopping_margins(rounded_network(net), loss, 1 / x.shape[0])
+    made = 0
+    if descend or released_time(1) * first_rate(net, x, y) > LONGEST_EPOCH:
+        most = epochs if descend else min(epochs, FIRST_EPOCHS)
+        done = descent(
+            *(net, x, y, loss), epochs=most, form="float16", monitor=monitor, stage=stage
+        )
+        made = len(done.trace.time) - 1
+        if done.stopped != "epochs" or made == epochs:
+            return done
+        net = done.net
     least = math.exp(float(loss.log_value(np.asarray([stop]))[0]))
-    return flow(net, x, y, loss, time=time, least_loss=least, monitor=monitor, stage=stage)
+    time, stage = released_time(epochs - made), f"{stage}-flow" if made else stage
+    done = flow(net, x, y, loss, time=time, least_loss=least, monitor=monitor, stage=stage)
+    if made == 0 or not isinstance(done.trace, FlowTrace):
+        return done
+    trace = done.trace._replace(time=done.trace.time + released_time(made))
+    return done._replace(trace=trace, C=None)  # C is from where flow began
 
 
 def first_rate(net: Network, x: Array, y: Array) -> float:
@@ -62,17 +76,3 @@ def first_rate(net: Network, x: Array, y: Array) -> float:
     speed = dZ @ x
     speed /= x.shape[0]
     return float(xp.sum(speed * speed))
-
-
-def epochs_to_stop(
-    loss: Loss, speed: float, stop: float, step: float = 0.01, momentum: float = 0.9
-) -> int:
-    """Epochs of (N6) in which one margin rises from 0 to `stop`, where dq/dt = `speed` (-l'(q));
-    at most FEWEST_EPOCHS are made."""
-    q = v = 0.0
-    for epoch in range(FEWEST_EPOCHS):
-        if q >= stop:
-            return epoch
-        v = momentum * v + step * speed * math.exp(float(loss.log_rate(np.asarray([q]))[0]))
-        q += v
-    return FEWEST_EPOCHS
