@@ -113,6 +113,26 @@ def test_the_chain_is_that_of_a_loop(seed, share):
     assert np.all(np.abs(dW - expected.astype(float)) <= np.spacing(np.abs(expected)))
 
 
+NUMBERS = st.integers(-(2**14), 2**14).map(lambda one: float(HALF(one / 2**10)))
+
+
+@given(NUMBERS, NUMBERS, st.sampled_from([0.01, 0.3]))
+def test_activations_are_rounded_before_they_are_added(one, other, slope):
+    """Of two units, whose products are exact in float32 and whose sum is rounded once."""
+    net = rounded_network(onehidden.network(np.zeros((2, 1), np.float32), slope))
+    z = np.asarray([[one], [other]], dtype=np.float32)
+    p = [HALF(z_j if z_j > 0 else np.float32(slope) * np.float32(z_j)) for z_j in (one, other)]
+    expected = HALF(np.float32(float(HALF(0.5**0.5)) * (float(p[0]) - float(p[1]))))
+    assert rounded_outputs(net, z) == [float(expected)]
+
+
+def test_a_unit_at_zero_is_off():
+    """As phi'(0) = gamma, in (N1)."""
+    net, one = network_of(2, 0.25), np.ones(1, dtype=np.float32)
+    z = np.zeros((2, 1), dtype=np.float32)
+    assert rounded_backward(net, z, one, one, 0.25 * one).tolist() == [[0.25], [-0.25]]
+
+
 def network_of(hidden, slope):
     return rounded_network(onehidden.network(np.zeros((hidden, 1), np.float32), slope))
 

@@ -72,6 +72,19 @@ def test_descent_ends_where_all_gradients_are_zero():
     assert np.array_equal(W, done.net.W)
 
 
+def test_small_gradients_of_weights_are_zero():
+    """A margin at which u is 2^-24, the smallest number: of inputs 80 and 1/4, the weights of the
+    second stay, since a quarter of it is zero."""
+    net, x, y = one_aligned_sample(length=80.0)
+    x[0, 1] = 0.25
+    W = net.W.copy()
+    W[:, 0] = 2 * 0.2 * net.a  # two units that are on make q = 16, two that are off -1/16 of that
+    W[:, 0] *= 15.9 / float(onehidden.margins(net._replace(W=W), x, y)[0])
+    got = descent(net._replace(W=W), x, y, EXP, epochs=1, form="float16")
+    assert np.all(got.net.W[:2, 0] > W[:2, 0])
+    assert np.array_equal(got.net.W[:, 1:], W[:, 1:])
+
+
 def test_the_last_step_is_all_that_momentum_would_make():
     """Coasting for 300 epochs one by one goes to the same weights: 0.9^300 is 2e-14."""
     net, x, y = few_samples()
