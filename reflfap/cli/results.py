@@ -151,7 +151,7 @@ def show_run(
     """
     with store.open_result(store.find(out, run), copy=Path(run).exists()) as result:
         if json:
-            config = loads(result.attributes["config_json"])
+            config = vars(result.config) | loads(result.attributes["config_json"])
             print_json(as_object(result) | {"config": config, "attributes": result.attributes})
         else:
             tell("\n".join(_in_blocks(result)))

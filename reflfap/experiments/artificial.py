@@ -8,12 +8,13 @@ adversarial network the perturbed noise; neither sees a natural sample or a natu
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from reflfap.backend import Namespace, asarray, to_host
 from reflfap.data_loaders import artificial as data
+from reflfap.errors import refuse
 from reflfap.experiments import three_networks
 from reflfap.experiments.cell import CellConfig, Sharing, cell_cost
 from reflfap.experiments.experiment import (
@@ -48,16 +49,28 @@ class ArtificialConfig(CellConfig):
     """
 
     experiment = "artificial"
+    later: ClassVar = {"precision": "exact"}
 
     dim: int = 10_000
     """input dimension d"""
     data: Literal["uniform", "gauss"] = "uniform"
     """natural data and noise: uniform on [-1, 1]^d, or standard Gaussian"""
+    precision: Literal["exact", "released"] = "exact"
+    """exact: as dtype says; released: in float16, as the released code ran"""
 
     def __post_init__(self) -> None:
         self.settle_whole(dim=1)
         self._limit("dim")
         super().__post_init__()
+        if self.in_float16 and self.dtype != "float32":
+            refuse("precision", f"exact for {self.dtype}", "released", "choose --dtype float32")
+        if self.in_float16 and self.trainer == "kkt":
+            remedy = "choose --trainer flow or gd: its training ends long before the limit"
+            refuse("precision", "exact for the limit", "released", remedy)
+
+    @property
+    def in_float16(self) -> bool:
+        return self.precision == "released"
 
     @property
     def inputs(self) -> int:
@@ -111,6 +124,8 @@ def cell(
     )
     metrics = {**three_networks.accuracies(learned, samples), **three_networks.own_metrics(learned)}
     metrics["acc_predicted"] = predicted(config)
+    if config.in_float16:
+        metrics |= three_networks.float16_metrics(learned)
     return learned.cell(metrics)
 
 

@@ -129,6 +129,11 @@ class CellConfig(AttackConfig):
         raise NotImplementedError
 
     @property
+    def in_float16(self) -> bool:
+        """Whether it computes in the arithmetic of the released code."""
+        return False
+
+    @property
     def flow_steps(self) -> int:
         """Steps that gradient flow takes to the released time, about."""
         return FLOW_STEPS

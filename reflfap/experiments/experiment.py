@@ -35,6 +35,9 @@ class Config:
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     experiment: ClassVar[str]  # its name, as on the command line
+    later: ClassVar[Mapping[str, Any]] = {}
+    """Options that came after results were there, each with the value that those have; with it an
+    option is left out of the JSON, so that ids stay."""
     seed: int
 
     def settle(self, name: str, value: Any) -> None:
@@ -72,7 +75,11 @@ Kind = TypeVar("Kind", bound=Config)
 
 def canonical_json(config: Config) -> str:
     """The config as JSON with sorted keys and no spaces; equal configs give equal text."""
-    content = {"experiment": config.experiment, **asdict(config)}
+    options = asdict(config)
+    for name, value in config.later.items():
+        if options[name] == value:
+            del options[name]
+    content = {"experiment": config.experiment, **options}
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

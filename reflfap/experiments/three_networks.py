@@ -16,6 +16,7 @@ from reflfap import attacks, onehidden
 from reflfap.backend import Array, HostArray, Namespace, asarray, device_memory, namespace, to_host
 from reflfap.experiments.cell import CellConfig, attack_norm
 from reflfap.experiments.experiment import Computed, Dataset
+from reflfap.fast.float16_updates import attack_rounded
 from reflfap.fast.linear_updates import attack_network
 from reflfap.losses import Loss, log_mean, loss_named
 from reflfap.monitor import SILENT, Monitor
@@ -23,6 +24,7 @@ from reflfap.rng import stream
 from reflfap.theory.kkt import aligned_kkt
 from reflfap.training.descent import descent
 from reflfap.training.flow import flow, released_time
+from reflfap.training.released import train_in_float16
 from reflfap.training.result import FlowTrace, Trace, Trained
 
 NETWORKS = ("standard", "noise", "adversarial")
@@ -138,6 +140,19 @@ def own_metrics(learned: ThreeNetworks) -> dict[str, float]:
     return metrics
 
 
+def float16_metrics(learned: ThreeNetworks) -> dict[str, float]:
+    """What float16 did: the flow time at which each training ended, the share of samples whose
+    attack stalled with a gradient of zero and their mean margin, and the mean steps of all, which
+    for l0 are the inputs that changed."""
+    metrics = {f"stop_{name}": float(one.trace.time[-1]) for name, one in learned.trained.items()}
+    done = attacks.Perturbed(*map(to_host, learned.perturbed))
+    stalled = done.zero_gradient
+    metrics |= {"stalled": float(stalled.mean()), "steps_made": float(done.steps.mean())}
+    if stalled.any():
+        metrics["stalled_margin"] = float(done.margin[stalled].mean())
+    return metrics
+
+
 def accuracies(learned: ThreeNetworks, samples: Labelled, suffix: str = "") -> dict[str, float]:
     """acc_NETWORK + suffix: the accuracy of each network on the samples."""
     xp = namespace(learned.target)
@@ -186,10 +201,11 @@ def attacked(
     """(P2) as the config says: x (N_adv, d) perturbed towards target (N_adv,) within `limits`."""
     low, high = limits
     how = attack_norm(config)
+    run = partial(attack_network, net)
+    if config.in_float16:
+        run = partial(attack_rounded, net, loss_named(config.loss))
     with device_memory(f"the attack on {x.shape[0]} samples", _LESS_MEMORY):
-        return attack_network(
-            net, x, target, how, steps=config.steps, low=low, high=high, monitor=monitor
-        )
+        return run(x, target, how, steps=config.steps, low=low, high=high, monitor=monitor)
 
 
 def train(
@@ -207,6 +223,9 @@ def train(
             return limit_of_training(x, y, config.hidden, config.slope, loss)
         net = initial_network(config, name) if W is None else onehidden.network(W, config.slope)
         net = net._replace(W=asarray(net.W, xp), a=asarray(net.a, xp))
+        if config.in_float16:
+            run = partial(train_in_float16, descend=config.trainer == "gd")
+            return run(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
         if config.trainer == "gd":
             return descent(net, x, y, loss, epochs=config.epochs, monitor=monitor, stage=name)
         time = released_time(config.epochs)

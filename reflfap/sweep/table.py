@@ -149,7 +149,7 @@ def read_table(path: Path, kind: type[Kind]) -> list[tuple[Kind, dict[str, float
 
 def _columns(names: list[str], kind: type[Kind]) -> list[str]:
     """A table's header, which must name run id, config and accuracies, and each column once."""
-    needed = {"run_id", *_option_names(kind), *_accuracies(kind)}
+    needed = {"run_id", *_option_names(kind), *_accuracies(kind)} - kind.later.keys()
     if missing := sorted(needed.difference(names)):
         raise ValueError(f"no column {missing[0]}")
     for name, count in Counter(names).items():
@@ -172,7 +172,7 @@ def _accuracies(kind: type[Config]) -> list[str]:
 
 def _cell(row: dict[str, str], kind: type[Kind]) -> tuple[Kind, dict[str, float]]:
     """Config and metrics of a row; ValueError for what is no cell."""
-    options = _option_names(kind)
+    options = _option_names(kind).intersection(row)
     config = kind(**{name: _value(name, row[name]) for name in options})
     if identity(config) != row["run_id"]:
         raise ValueError(f"not the config of run {row['run_id']}")

@@ -19,6 +19,13 @@ import numpy as np
 from reflfap import checks
 from reflfap.backend import Array, asarray, floats, namespace, on_host
 from reflfap.errors import NonFiniteError, refuse
+from reflfap.float16 import (
+    rounded,
+    rounded_backward,
+    rounded_network,
+    rounded_outputs,
+    unit_gradients,
+)
 from reflfap.losses import Loss, log_mean, loss_named
 from reflfap.monitor import SILENT, Monitor
 from reflfap.norms import row_peaks
@@ -26,7 +33,7 @@ from reflfap.onehidden import Network, activation_slope, backward, output_gradie
 from reflfap.training.result import Trace, Trained
 from reflfap.training.schedule import Plateau
 
-FORMS = ("auto", "weights", "coefficients")
+FORMS = ("auto", "weights", "coefficients", "float16")
 
 EPOCHS_UNREAD = 100
 """Epochs on a device between two looks at the losses; on the host each is looked at."""
@@ -53,10 +60,12 @@ def descent(
     improved the loss by 1e-4. Released runs may so end; from a rate of 1e-6 on down, none of more
     than 1,100 epochs does. dtype and namespace are those of the arrays; losses are float64.
 
-    `form` is "weights", "coefficients", or "auto", the cheaper. Memory besides x and W: weights
-    2 (m, d) and 3 (m, N); coefficients 6 (m, N) and one (N, N); on a device two (m, d) or (m, N)
-    more. The host waits for a device once in EPOCHS_UNREAD epochs, and once more at each cut.
-    Raises InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
+    `form` is "weights", "coefficients", or "auto", the cheaper; "float16" is "weights" with the
+    gradients of `reflfap.float16`, which ends ("gradient") where all of them are zero. Memory
+    besides x and W: weights 2 (m, d) and 3 (m, N); coefficients 6 (m, N) and one (N, N); on a
+    device two (m, d) or (m, N) more; float16 two (m, d) and one (N, d) more. The host waits for a
+    device once in EPOCHS_UNREAD epochs, and once more at each cut; in float16 in each epoch. Raises
+    InputError for bad input, NonFiniteError naming the epoch when the loss diverges.
     """
     loss = check_problem(net, x, y, loss)
     checks.whole_number("epochs", epochs, least=1)
@@ -66,16 +75,16 @@ def descent(
     if form == "auto":
         form = "coefficients" if x.shape[0] < 2 * x.shape[1] else "weights"
     kept = monitor.restore(stage) or {}
-    run = _Descent(net, x, y, loss, form, kept)
+    run = (_InFloat16 if form == "float16" else _Descent)(net, x, y, loss, form, kept)
     course = _Course(rate, x.dtype, x.shape[0], [float(past) for past in kept.get("loss", ())])
-    most = 1 if on_host(namespace(x)) else EPOCHS_UNREAD
+    most = 1 if on_host(namespace(x)) or form == "float16" else EPOCHS_UNREAD
     monitor.begin(stage, epochs, "epoch", len(course.losses))
-    while (left := epochs - len(course.losses)) and not course.settled(epochs):
+    while (left := epochs - len(course.losses)) and not (course.settled(epochs) or run.ended):
         monitor.advance(_block(run, course, momentum, min(left, most)))
         if monitor.due():
             monitor.keep(stage, run.kept(course.losses))
     monitor.keep(stage, run.kept(course.losses))
-    stopped = "rate" if left else "epochs"
+    stopped = "gradient" if run.ended else "rate" if left else "epochs"
     _, q = run.measured()
     course.read([float(log_mean(loss, q))])
     course.check(q, x)
@@ -169,7 +178,7 @@ class _Descent:
     def __init__(
         self, net: Network, x: Array, y: Array, loss: Loss, form: str, kept: Mapping[str, Any]
     ) -> None:
-        xp, self.on_weights = namespace(x), form == "weights"
+        xp, self.on_weights, self.ended = namespace(x), form in ("weights", "float16"), False
         self.net, self.x, self.y, self.loss = net, x, y, loss
         self.q: Array = None  # (N,) margins before the last update
         self.Z0 = None if self.on_weights else net.W @ x.T
@@ -198,15 +207,19 @@ class _Descent:
         logs = []
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(count):
-                slopes, self.q = self.measured()
+                read, self.q = self.measured()
                 logs.append(log_mean(self.loss, self.q))
-                df = rate * output_gradient(self.loss, self.y, self.q)
-                G = backward(self.net, slopes, df)
                 self.V *= decay
-                self.V += G @ self.x if self.on_weights else G
-                self.S -= self.V
+                self.push(read, rate, momentum)
                 decay = momentum
         return logs
+
+    def push(self, slopes: Array, rate: float, momentum: float) -> None:
+        """V and S by the gradient at what `measured` read."""
+        df = rate * output_gradient(self.loss, self.y, self.q)
+        G = backward(self.net, slopes, df)
+        self.V += G @ self.x if self.on_weights else G
+        self.S -= self.V
 
     @np.errstate(over="ignore", invalid="ignore")
     def weights(self) -> Array:
@@ -214,6 +227,41 @@ class _Descent:
 
     def kept(self, losses: list[float]) -> dict[str, Any]:
         return {**dict(zip(self.names, (self.S, self.V), strict=True)), "loss": np.asarray(losses)}
+
+
+class _InFloat16(_Descent):
+    """The same on weights, as the released code computed it: see `reflfap.float16`."""
+
+    def __init__(self, net: Network, x: Array, y: Array, *others: Any) -> None:
+        super().__init__(net, rounded(x), y, *others)  # no product takes x itself
+        self.ended = "loss" in others[-1] and not bool(namespace(x).any(self.V != 0))
+
+    def measured(self) -> tuple[Array, Array]:
+        """z, (m, N), and margins (N,) of the present state."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            net = rounded_network(self.net._replace(W=self.S))
+            Z = rounded(net.W @ self.B)
+            return Z, self.y * rounded_outputs(net, Z)
+
+    def push(self, Z: Array, rate: float, momentum: float) -> None:
+        """Where all gradients are zero, V would take W on to W - V/(1 - mu); if they are zero there
+        too, the training has come to its end, and goes there at once."""
+        net = self.net._replace(a=rounded(self.net.a))
+        gradients = unit_gradients(net, self.loss, self.q, 1 / self.q.shape[0])
+        if self._vanish(gradients):
+            before, self.S = self.S, self.S - self.V / (1 - momentum)
+            _, q = self.measured()
+            self.ended = self._vanish(unit_gradients(net, self.loss, q, 1 / q.shape[0]))
+            if self.ended:
+                self.V = namespace(self.V).zeros_like(self.V)
+                return
+            self.S = before
+        else:
+            self.V -= rate * rounded(rounded_backward(net, Z, self.y, *gradients) @ self.x)
+        self.S -= self.V
+
+    def _vanish(self, gradients: tuple[Array, Array]) -> bool:
+        return not bool(namespace(self.q).any(gradients[0] != 0))
 
 
 def check_problem(net: Network, x: Array, y: Array, loss: Loss | str) -> Loss:

@@ -34,6 +34,7 @@ from reflfap.training.implicit import implicit_step, interaction, rms
 from reflfap.training.result import FlowTrace, Trained
 
 MOST_LOG_LOSS = 1.0  # change of log L in a step: beyond, the error estimate means little
+NEAR = 0.01  # of log L to its goal
 MOST_REJECTIONS = 40
 MOST_UNSOLVED = 100  # attempts of a training whose solver did not converge; 37 were seen
 MOST_STEPS = 1000  # accepted ones, at the default tolerance; 60 were seen, on raw images
@@ -59,10 +60,13 @@ def flow(
     *,
     time: float,
     tolerance: float = 0.3,
+    least_loss: float = 0.0,
     monitor: Monitor = SILENT,
     stage: str = "flow",
 ) -> Trained:
     """(N5): follow gradient flow from the network's weights to `time`, on x (N, d), y (N,).
+
+    It ends earlier, "loss", where the mean loss has fallen to `least_loss`, within NEAR of its log.
 
     `tolerance` bounds the RMS error of the margins in each step by the embedded estimate. Margins
     are dimensionless: an error of 0.01 in all of them is one percent of the loss. Without sign
@@ -79,13 +83,15 @@ def flow(
     time = checks.real_number("time", time, 0, math.inf, closed="()")
     # below, rounding of the margins would be taken for error, and steps would shrink for nothing
     checks.real_number("tolerance", tolerance, 100 * float(np.finfo(x.dtype).eps), 1.0)
+    least_loss = checks.real_number("least_loss", least_loss, 0, math.inf, closed="[)")
+    goal = math.log(least_loss) if least_loss > 0 else -math.inf
     run = _Flow(net, x, y, loss)
     kept = monitor.restore(stage)
     state, h, rows = run.start() if kept is None else run.restored(kept)
     monitor.begin(stage, 100, "% of log time", _percent(state.t, time))
-    while state.t < time:
+    while state.t < time and _above(state, goal + NEAR):
         _check_steps(run, f"t = {state.t:.3g} of {time:.3g}", tolerance, len(rows), monitor)
-        state, h, row = _advance(run, state, h, time, tolerance)
+        state, h, row = _advance_to(run, state, h, time, goal, tolerance)
         rows.append(row)
         monitor.advance(_percent(state.t, time) - _percent(row[0], time))
         if monitor.due():
@@ -95,7 +101,8 @@ def flow(
     final = (state.t, math.exp(float(state.log_loss)), h, 0.0, 0.0, 0.0)
     trace = FlowTrace(*np.asarray([*rows, final]).T)
     q = namespace(x).astype(state.q, x.dtype)
-    return Trained(net._replace(W=net.W + state.C @ x), q, trace, "time", state.C)
+    stopped = "time" if state.t >= time else "loss"
+    return Trained(net._replace(W=net.W + state.C @ x), q, trace, stopped, state.C)
 
 
 def _check_steps(run: "_Flow", where: str, tolerance: float, steps: int, monitor: Monitor) -> None:
@@ -118,6 +125,29 @@ def released_time(epochs: int, rate: float = 0.01, momentum: float = 0.9) -> flo
 
 
 Row = tuple[float, ...]  # one state of FlowTrace
+
+
+def _above(state: State, goal: float) -> bool:
+    """Whether log L is; of a device it is read only where there is a goal."""
+    return goal == -math.inf or float(state.log_loss) > goal
+
+
+def _advance_to(
+    run: "_Flow", state: State, h: float, time: float, goal: float, tolerance: float
+) -> tuple[State, float, Row]:
+    """As `_advance`; a step after which log L would lie below `goal` is taken again, shorter.
+
+    By log L falling like log t, its share of this step is nearly right at once; between 0.1 and
+    0.9, it comes to an end in any case.
+    """
+    while True:
+        tried, after_h, row = _advance(run, state, h, time, tolerance)
+        length = tried.t - state.t
+        if _above(tried, goal - NEAR) or length <= 1e-6 * tried.t:
+            return tried, after_h, row
+        before, after = floats(state.log_loss, tried.log_loss)
+        share = min(0.9, max(0.1, (before - goal) / (before - after)))
+        h = (1 + state.t) * math.expm1(share * math.log1p(length / (1 + state.t)))
 
 
 def _advance(

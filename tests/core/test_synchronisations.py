@@ -67,6 +67,22 @@ def test_flow_waits_a_handful_of_times_a_step(loss, problem):
     assert files["implicit.py"] + files["flow.py"] <= 6 * steps + ends
 
 
+@pytest.mark.parametrize("trainer", ["flow", "gd"])
+@pytest.mark.parametrize("norm", ["l2", "linf", "l0"])
+def test_a_cell_in_float16_is_that_of_numpy(trainer, norm):
+    """The same: products for what the host updates, and casts for what it rounds by sums.
+
+    Of outputs of about one a rounding to float16, of another order's sums, is 2^-10: a percent of
+    the loss, and of seven samples at most one lies so near a boundary.
+    """
+    sizes = {"dim": 60, "hidden": 4, "n": 6, "n_adv": 7, "slope": 0.9, "epochs": 200}
+    config = ArtificialConfig(**sizes, norm=norm, trainer=trainer, precision="released")
+    expected, got = artificial.cell(config), artificial.cell(config, conformance.xp)
+    for name, metric in expected.metrics.items():
+        loose = 1 / 6 if name.startswith("acc_") else 0.01 if name.startswith("loss_") else 1e-6
+        assert got.metrics[name] == pytest.approx(metric, rel=loose, abs=loose), name
+
+
 @pytest.mark.parametrize("trainer", ["flow", "gd", "kkt"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("norm", ["l2", "linf", "l0"])

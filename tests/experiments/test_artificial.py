@@ -94,6 +94,7 @@ OTHERS = {
     "dtype": "float64",
     "data": "gauss",
     "loss": "logistic",
+    "precision": "released",
 }
 
 
@@ -151,6 +152,44 @@ def test_precisions_agree():
     for name, value in single.metrics.items():
         # one sample of a hundred may sit on the boundary
         assert value == pytest.approx(double.metrics[name], rel=1e-2, abs=0.05)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf", "l0"])
+@pytest.mark.parametrize("data", ["uniform", "gauss"])
+def test_exact_and_released_agree_where_no_threshold_is_met(norm, data):
+    """At d = 400 training meets none in this time, and attacks of this size do not: the accuracies
+    are equal but for samples on the boundary, and it is said that nothing stalled."""
+    config = ArtificialConfig(**SMALL, norm=norm, data=data, epsilon=0.02 if norm == "l0" else 0.1)
+    one, other = (
+        artificial.cell(replace(config, precision=name)).metrics for name in ("exact", "released")
+    )
+    for name, value in one.items():
+        # two samples of twenty may be on either side
+        assert other[name] == pytest.approx(value, rel=0.05, abs=0.11), name
+    assert other["stalled"] == 0
+    assert "stalled_margin" not in other
+    # in l2 and linf a sample that no longer changes leaves; in l0 each step takes a pixel more
+    assert 0 < other["steps_made"] <= config.steps
+    assert norm != "l0" or other["steps_made"] == config.steps
+    stops = {name: other[name] for name in other.keys() - one.keys() if name[:5] == "stop_"}
+    assert len(stops) == 3
+    assert all(value == pytest.approx(0.1 * config.epochs) for value in stops.values())
+
+
+@pytest.mark.parametrize("trainer", ["flow", "gd"])
+def test_where_float16_decides(trainer):
+    """Gaussian L0 with inputs that may move far: attacks stall in float16, and the exact go on."""
+    config = ArtificialConfig(
+        **SMALL | {"trainer": trainer, "slope": 0.01}, norm="l0", data="gauss", epsilon=0.25
+    )
+    exact, released = (
+        artificial.cell(replace(config, precision=name)) for name in ("exact", "released")
+    )
+    assert released.metrics["stalled"] > 0.9
+    assert released.metrics["steps_made"] < 0.8 * config.steps
+    stalled = released.perturbed.zero_gradient
+    assert np.all(exact.perturbed.margin[stalled] > released.perturbed.margin[stalled] + 1)
+    assert "stalled" not in exact.metrics
 
 
 @pytest.mark.slow

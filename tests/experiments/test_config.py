@@ -42,6 +42,7 @@ def arguments(draw) -> dict:
         "variant": st.sampled_from(VARIANTS[norm]),
         "seed": st.integers(0),
         "dtype": st.sampled_from(["float32", "float64"]),
+        "precision": st.just("exact"),
     }
     if norm != "l0":
         fields["attack_steps"] = st.integers(0)
@@ -105,6 +106,7 @@ OTHER = {
     "attack_steps": 99,
     "seed": 1,
     "dtype": "float64",
+    "precision": "released",
 }
 
 
@@ -129,7 +131,9 @@ def test_json_round_trip(config):
     assert from_json(text) == config
     assert canonical_json(from_json(text)) == text
     content = json.loads(text)
-    assert content == {"experiment": "artificial", **dataclasses.asdict(config)}
+    options = dataclasses.asdict(config)
+    assert options.pop("precision") == "exact"  # which came later
+    assert content == {"experiment": "artificial", **options}
     # canonical: sorted keys, no space, nothing but ASCII
     assert list(content) == sorted(content)
     assert not any(character.isspace() for character in text)
@@ -212,11 +216,14 @@ def test_slope_outside_its_range_is_refused(slope):
         ArtificialConfig(slope=slope)
 
 
-@pytest.mark.parametrize("name", ["norm", "data", "loss", "trainer", "dtype", "variant"])
+@pytest.mark.parametrize(
+    "name", ["norm", "data", "loss", "trainer", "dtype", "variant", "precision"]
+)
 @given(value=st.text())
 def test_unknown_choices_are_refused(name, value):
     good = {"l2", "linf", "l0", "uniform", "gauss", "exponential", "logistic"}
-    assume(value not in good | {"flow", "gd", "kkt", "float32", "float64", "released"})
+    good |= {"flow", "gd", "kkt", "float32", "float64", "exact", "released"}
+    assume(value not in good)
     with pytest.raises(InputError, match=f"^{name}: expected one of "):
         ArtificialConfig(**{name: value})
 
@@ -253,6 +260,42 @@ def test_l0_takes_one_step_a_pixel(dim, epsilon):
     assert dataclasses.replace(config, attack_steps=config.pixels) == config
     with pytest.raises(InputError, match=r"^attack_steps: expected .* one step a pixel"):
         dataclasses.replace(config, attack_steps=config.pixels + 1)
+
+
+IDS_BEFORE = {  # of revision 353fd1f, which knew no precision
+    "a3adf7adbc17ccb7": {},
+    "309c971d65235371": {"norm": "linf", "data": "gauss"},
+    "23869387f993f30f": {"norm": "l0", "n": 3_000},
+    "c5a1c3ee0abfdcc0": {
+        "hidden": 4,
+        "seed": 3,
+        "dim": 40,
+        "n": 6,
+        "n_adv": 10,
+        "epsilon": 0.8,
+        "trainer": "gd",
+        "epochs": 60,
+    },
+    "bdf7d6c6923d4044": {"trainer": "kkt", "slope": 0.5, "dtype": "float64", "loss": "logistic"},
+    "47a3f00f6b6e58d8": {"norm": "l0", "variant": "tracked", "epsilon": 0.1, "dim": 500},
+}
+
+
+@pytest.mark.parametrize("run", IDS_BEFORE)
+def test_ids_are_those_from_before_there_was_a_precision(run):
+    """Exact results are found again; released ones have ids of their own, and are read back."""
+    exact = ArtificialConfig(**IDS_BEFORE[run])
+    assert id_of(exact) == id_of(dataclasses.replace(exact, precision="exact")) == run
+    if exact.dtype == "float32":
+        released = dataclasses.replace(exact, precision="released")
+        assert id_of(released) != run
+        assert from_json(canonical_json(released)) == released
+
+
+@pytest.mark.parametrize("option", [{"dtype": "float64"}, {"trainer": "kkt"}])
+def test_the_released_precision_is_of_float32_and_of_training(option):
+    with pytest.raises(InputError, match=r"^precision: expected exact for .*, got released"):
+        ArtificialConfig(**option, precision="released")
 
 
 def test_a_config_is_frozen():

@@ -23,7 +23,7 @@ LAYERS = [
     {"reflfap.backend", "reflfap.machine", "reflfap.monitor"},
     {"reflfap.paper", "reflfap.checks", "reflfap.rng"},
     {"reflfap.losses", "reflfap.data_loaders"},  # the light ones: tables, formats, arrays
-    {"reflfap.onehidden", "reflfap.norms"},
+    {"reflfap.onehidden", "reflfap.norms", "reflfap.float16"},
     {"reflfap.attacks"},
     {"reflfap.fast"},
     {"reflfap.deep"},

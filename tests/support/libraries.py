@@ -19,7 +19,7 @@ import pytest
 from reflfap.backend import HostArray, asarray, namespace_for, to_host
 from reflfap.errors import BackendError
 
-KERNELS = ("reflfap.onehidden", "reflfap.losses", "reflfap.attacks", "reflfap.norms")
+KERNELS = tuple(f"reflfap.{one}" for one in ("onehidden", "losses", "attacks", "norms", "float16"))
 PACKAGES = ("reflfap.training.", "reflfap.theory.", "reflfap.deep.")
 LIBRARIES = ("numpy", "conformance", "cupy")
 

@@ -136,6 +136,27 @@ def test_what_some_cells_do_not_have_is_left_empty(tmp_path):
         assert file["flip_threshold"][...] == pytest.approx([0.25, np.nan], nan_ok=True)
 
 
+def test_a_table_from_before_an_option_came_has_what_was_implied(tmp_path):
+    """Released cells are told apart from exact ones; without the column, all are exact."""
+    cells = [cell(), cell(precision="released")]
+    for one in cells:
+        store_cell(tmp_path, one)
+    (path, _), _ = table.collect(tmp_path, tmp_path)
+    assert [config for config, _ in table.read_table(path, ArtificialConfig)] == cells
+    with open(path, newline="") as file:
+        rows = [{k: v for k, v in row.items() if k != "precision"} for row in csv.DictReader(file)]
+    for row, found in ((rows[0], cells[:1]), (rows[1], None)):
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerow(row)
+        if found is None:  # whose run id is of another config
+            with pytest.raises(DamagedFileError, match="not the config of run"):
+                table.read_table(path, ArtificialConfig)
+        else:
+            assert [config for config, _ in table.read_table(path, ArtificialConfig)] == found
+
+
 def test_damaged_results_are_left_out_and_named(tmp_path, capsys):
     """The table of the others is written, the command fails, and says which file it is."""
     good = store_cell(tmp_path, cell())

@@ -231,7 +231,7 @@ def test_against_torch_optimiser(form):
         ({"rate": 0.0}, "rate: expected a finite number"),
         ({"rate": float("nan")}, "rate"),
         ({"momentum": 1.0}, "momentum"),
-        ({"form": "dual"}, "one of auto, coefficients, weights"),
+        ({"form": "dual"}, "one of auto, coefficients, float16, weights"),
         ({"loss": "hinge"}, "loss: expected one of exponential, logistic, got 'hinge'"),
     ],
 )
