@@ -215,6 +215,7 @@ FIGURES: dict[str, Entry] = {
     "path_to_the_limit": _alone("path_to_the_limit"),
     "two_effects": _alone("two_effects"),
     "odd_part": _alone("odd_part"),
+    "even_part": _alone("even_part"),
     "origins": _alone("origins", "MNIST; it computes what it shows"),
     "prediction": Entry("nothing; it computes what it shows", {"prediction": _predicted}),
     "decision_map": Entry("a cell of E1", {"decision_map": _map_of_a_run}),

@@ -37,6 +37,7 @@ from reflfap.experiments.three_networks import (
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream
 from reflfap.theory.asymptotic import Learner, sharper_accuracy
+from reflfap.theory.even_part import PartsAccuracy, parts_accuracy
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
 from reflfap.training.result import Trained
 
@@ -160,13 +161,23 @@ def predicted(config: ArtificialConfig) -> float:
 
 def predicted_sharper(config: ArtificialConfig) -> float:
     """What (L5) predicts for a cell; an epoch is 0.1 of time, as for gradient flow."""
+    return sharper_accuracy(*_sizes_and_learner(config))
+
+
+def predicted_parts(config: ArtificialConfig) -> PartsAccuracy:
+    """What is predicted for a cell, and for each part alone, with what the even part carries."""
+    return parts_accuracy(*_sizes_and_learner(config))
+
+
+def _sizes_and_learner(
+    config: ArtificialConfig,
+) -> tuple[tuple[int, int, int], str, float, float, bool, Learner]:
     domain = data.DISTRIBUTIONS[config.data]
     name = "linf-sign" if config.variant == "sign" else config.norm
     size = config.pixels if config.norm == "l0" else config.size
     learner = Learner(config.slope, config.hidden, 0.1 * config.epochs)
     sizes = (config.dim, config.n, config.n_adv)
-    bounded = math.isfinite(domain.high)
-    return sharper_accuracy(sizes, name, size, domain.variance, bounded, learner)
+    return sizes, name, size, domain.variance, math.isfinite(domain.high), learner
 
 
 def _draw(config: ArtificialConfig, name: str, n: int) -> Labelled:

@@ -178,7 +178,7 @@ def learned_direction(moves: Moves, n_adv: int, rho: float) -> Direction:
     """
     count, v, along, own, across = moves
     ridge = rho * float(count @ (own + v**2 + across))
-    u = _unexplained(count, own, n_adv, ridge)
+    u = unexplained_share(count, own, n_adv, ridge)
     w = 1 / (n_adv * u * own + ridge)
     slope = u * float(count @ (own * w**2)) / (1 / u - n_adv * u * float(count @ (own * w) ** 2))
     length2 = float(count @ (v * w) ** 2)
@@ -214,7 +214,7 @@ def sharper_accuracy(
     (q length)^2, q = log(1 + time g^2/(N_adv multiplier)): odd and even part of the start.
     InputError for what is out of range. A millisecond; l0 30.
     """
-    dim, n, n_adv = _check(sizes, norm, size, variance, learner)
+    dim, n, n_adv = check_cell(sizes, norm, size, variance, learner)
     if size == 0:
         return 0.5
     g, rho = (1 + learner.slope) / 2, learner.rho
@@ -226,7 +226,7 @@ def sharper_accuracy(
     return ridge_accuracy(n / dim, rho, found.cosine, found.tan2 + start / (q * found.length) ** 2)
 
 
-def _unexplained(count: HostArray, own: HostArray, n_adv: int, ridge: float) -> float:
+def unexplained_share(count: HostArray, own: HostArray, n_adv: int, ridge: float) -> float:
     """The u of u (1 + sum_i own_i/(N_adv u own_i + lambda)) = 1, the only one above zero."""
 
     def excess(u: float) -> float:
@@ -258,7 +258,7 @@ def _pixels(
     return Moves(count, v, along, own @ weight, np.maximum(move**2 @ weight - v**2, 0))
 
 
-def _check(
+def check_cell(
     sizes: tuple[int, int, int], norm: str, size: float, variance: float, learner: Learner
 ) -> tuple[int, int, int]:
     for name, count in zip(("dim", "n", "n_adv"), sizes, strict=True):
