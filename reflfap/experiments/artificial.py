@@ -248,6 +248,11 @@ def paper(norm: str, distribution: str) -> list[Table]:
     return [common | dict(table) for table in (*along_d, *others)]
 
 
+def in_released_precision(norm: str, distribution: str) -> list[Table]:
+    """The same cells in the arithmetic of the released code."""
+    return [{**table, "precision": "released"} for table in paper(norm, distribution)]
+
+
 PANELS = [(norm, distribution) for distribution in data.DISTRIBUTIONS for norm in EPSILONS]
 
 EXPERIMENT = Experiment(
@@ -260,6 +265,7 @@ EXPERIMENT = Experiment(
     picture="reflfap.figures.decision_map",
     presets={
         **{f"paper-{one[0]}-{one[1]}": partial(paper, *one) for one in PANELS},
+        **{f"released-{one[0]}-{one[1]}": partial(in_released_precision, *one) for one in PANELS},
         "paper-all": lambda: [table for one in PANELS for table in paper(*one)],
         "smoke": lambda: [
             {"dim": 400, "hidden": 20, "n": 40, "n_adv": (20, 60, 200), "epsilon": (0.5, 1.0)},

@@ -1,6 +1,7 @@
 """Grids of cells: presets, TOML files, and what is refused of them."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.errors import InputError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
+from reflfap.experiments.experiment import identity
 from reflfap.experiments.images import ImagesConfig
 from reflfap.sweep import grid
 
@@ -42,6 +44,15 @@ def test_the_papers_grid(norm, data):
     )
     assert len(cells) == sum(sizes) - 3 + 1  # the centre is in all four; one N_adv is for a figure
     assert {cell.dim for cell in cells} == set(artificial.DIMS)
+
+
+@pytest.mark.parametrize("norm", artificial.EPSILONS)
+def test_the_released_precision_has_the_papers_grid(norm):
+    """The same cells, each with another id."""
+    exact = grid.from_preset(ArtificialConfig, f"paper-{norm}-gauss")
+    released = grid.from_preset(ArtificialConfig, f"released-{norm}-gauss")
+    assert [replace(cell, precision="exact") for cell in released] == exact
+    assert not {identity(cell) for cell in exact} & {identity(cell) for cell in released}
 
 
 def test_paper_all_is_all_of_it():
