@@ -2,9 +2,11 @@
 
 The plane is spanned by v and u, the mean weight vectors of the units with positive and negative
 output weight, each normalised. Its axes are orthonormal and as close to v and u as two such can be,
-so that lengths and angles are true; v and u themselves are drawn as arrows. A sample is drawn at
-its orthogonal projection onto the plane, a boundary where a network's output is zero on the plane
-itself. Samples lie far off the plane, so one on the wrong side of a line need not be an error.
+so that lengths and angles are true; v and u themselves are drawn as arrows, for they are oblique.
+The released maps take v and u as axes instead, which shows their angle as a right one. A sample is
+drawn at its orthogonal projection onto the plane, a boundary where a network's output is zero on
+the plane itself. Samples lie far off the plane, so one on the wrong side of a line need not be an
+error, nor one on the right side be right: the accuracies are those in all dimensions.
 
     python -m reflfap.figures.decision_map RESULT [FOLDER]
 """
@@ -20,6 +22,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from reflfap import onehidden
 from reflfap.backend import HostArray
@@ -28,10 +31,12 @@ from reflfap.experiments.cell import CellConfig
 from reflfap.experiments.experiment import Inputs, Stored
 from reflfap.experiments.three_networks import NETWORKS
 from reflfap.figures import style
+from reflfap.figures.sweeps import NORMS
 from reflfap.runs.store import open_result
 
 HALF_WIDTH = 3.4  # for uniform data; for others in proportion to their standard deviation
 RESOLUTION = 341
+GREY = "#e8e8e8"  # where the standard network says -1
 
 
 class Plane(NamedTuple):
@@ -88,7 +93,7 @@ def draw(result: Stored) -> Figure:
     accuracies = {name: result.metrics[f"acc_{name}"] for name in NETWORKS}
     about = (
         f"$d$ = {config.inputs}, $N$ = {config.n}, $N_{{adv}}$ = {config.n_adv}, "
-        f"{config.norm}, ε = {config.size:.3g}"
+        f"{NORMS[config.norm]}, ε = {config.size:.3g}"
     )
     ends = [result.attributes.get(f"class_{sign}") for sign in ("negative", "positive")]
     classes = (str(ends[0]), str(ends[1])) if all(ends) else None
@@ -123,7 +128,7 @@ def backdrop(
 ) -> None:
     """What the standard network says where, and the projected samples on it."""
     regions = np.sign(data.outputs["standard"])
-    axes.contourf(data.axis, data.axis, regions, [-2, 0, 2], colors=["#e8e8e8", "#ffffff"])
+    axes.contourf(data.axis, data.axis, regions, [-2, 0, 2], colors=[GREY, "#ffffff"])
     for label, marker in style.CLASSES.items():
         s, t = data.samples[data.labels == label].T
         width = 0.1 * np.sqrt(size)
@@ -143,18 +148,21 @@ def boundary(axes: Axes, data: DecisionMap, name: str, look: Mapping[str, Any]) 
 
 def name_axes(axes: Axes) -> None:
     """What the coordinates are."""
-    axes.set_xlabel("towards $v$, the mean weight of positive units")
-    axes.set_ylabel("towards $u$, the mean weight of negative units")
+    axes.set_xlabel("axis next to $v$, the mean weight of positive units")
+    axes.set_ylabel("axis next to $u$, the mean weight of negative units")
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Below the axes: networks and classes, a column each."""
+    """Below the axes, a column each: networks; classes, and what the grey half is."""
     handles, names = axes.get_legend_handles_labels()
     classes = len(style.CLASSES)
-    empty = [Line2D([], [], linestyle="")] * (len(handles) - 2 * classes)
+    lines, points = handles[classes:], handles[:classes]
+    points.append(Patch(facecolor=GREY))
+    said = [*names[:classes], f"standard says {names[1].removeprefix('label ')}"]
+    empty = [Line2D([], [], linestyle="")] * (len(lines) - len(points))
     figure.legend(
-        [*handles[classes:], *handles[:classes], *empty],
-        [*names[classes:], *names[:classes], *("" for _ in empty)],
+        [*lines, *points, *empty],
+        [*names[classes:], *said, *("" for _ in empty)],
         loc="outside lower center",
         ncols=2,
         handlelength=2.6,

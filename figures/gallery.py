@@ -3,8 +3,9 @@
 Artificial samples have no shape of their own. The first r c inputs are shown as r rows of c, r and
 c as near to each other as they can be with r = floor(sqrt(d)): for d = 10,000 all of them, else up
 to r less than all, and the title says so. Natural samples and noise are drawn again from the seed.
-The perturbation is signed: orange raises an input, blue lowers it, magnified as its title says. The
-target is what the attack made the standard network answer.
+The perturbation is signed: orange raises an input, blue lowers it, magnified as its title says.
+Above each stands its cosine with the first one: towards one target all are nearly the same, towards
+the other nearly the opposite. The target is what the attack made the standard network answer.
 
     python -m reflfap.figures gallery RESULTS [FOLDER]
 """
@@ -28,7 +29,7 @@ from reflfap.figures import style
 from reflfap.figures.sweeps import DATA, NORMS, Cell, find_centre, sweep_points
 from reflfap.runs.store import Result, open_result
 
-SHOWN = 6
+SHOWN = 4
 
 
 class Samples(NamedTuple):
@@ -45,6 +46,14 @@ class Samples(NamedTuple):
         """What the attack added."""
         change: HostArray = self.attacked - self.noise
         return change
+
+    @property
+    def cosines(self) -> HostArray:
+        """Of each perturbation with the first, of all inputs shown; 0 where one is zero."""
+        flat = self.perturbation.reshape(len(self.attacked), -1).astype(np.float64)
+        lengths = np.linalg.norm(flat, axis=1)
+        found: HostArray = flat @ flat[0] / np.maximum(lengths * lengths[0], 1e-300)
+        return found
 
 
 def image_shape(dim: int) -> tuple[int, int]:
@@ -96,14 +105,22 @@ def picture(
     size = float(np.abs(data.perturbation).max()) or 1.0
     grey = {"cmap": "gray", "vmin": low, "vmax": high}
     signed = {"cmap": style.SIGNED, "vmin": -1.0, "vmax": 1.0}
+    alike = [
+        "cosine with the first",
+        *(f"{one:+.2f}".replace("-", "−") for one in data.cosines[1:]),
+    ]
     rows = {
         "natural": (data.natural, grey, [f"label {one}" for one in label]),
         "noise": (data.noise, grey, []),
-        f"perturbation\n× {1 / size:.3g}\norange +\nblue −": (data.perturbation / size, signed, []),
+        f"perturbation\n× {1 / size:.3g}\norange +\nblue −": (
+            data.perturbation / size,
+            signed,
+            alike,
+        ),
         "attacked": (data.attacked, grey, [f"target {one}" for one in target]),
     }
     with plt.rc_context(style.RC):
-        figure, grid = plt.subplots(len(rows), SHOWN, figsize=(7, 4.95), layout="constrained")
+        figure, grid = plt.subplots(len(rows), SHOWN, figsize=(4.8, 5.2), layout="constrained")
         for each in grid.ravel():
             each.set_axis_off()
         for (name, (images, look, titles)), line in zip(rows.items(), grid, strict=True):

@@ -1,9 +1,10 @@
 """All pairs of classes of an image set (E3): what networks read that saw perturbed samples only.
 
-One small square a pair of classes, dark for 0, light for 1: the accuracy of the adversarial network
-on the clean test images of both. A row of panels a size of the perturbation, a column a scenario.
-The page has every number, and so has pairs.csv. The reading, FILE-reading.md beside FILE.md, is
-written by hand; the page takes it in whole.
+One small square a pair of classes: the accuracy of the adversarial network on the clean test images
+of both, in percent; orange above chance, blue below. A row of panels a size of the perturbation, a
+column a scenario. The page has every number, and so has pairs.csv. Cells that RESULTS has not are
+taken from RESULTS/tables/pairs.csv, such a table of other folders. The reading, FILE-reading.md
+beside FILE.md, is written by hand; the page takes it in whole.
 
     reflfap sweep images --preset pairs-mnist       # and pairs-fashion-mnist, pairs-cifar-10
     python -m reflfap.figures.pairs RESULTS FILE.md [FOLDER]
@@ -14,7 +15,7 @@ import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,7 +54,8 @@ class Pair(NamedTuple):
 
 def complete_pairs(results: Path) -> dict[str, list[Pair]]:
     """The complete cells of the presets pairs-*, by data set, in the order of the preset."""
-    runs = {config: run.metrics for config, run in complete_results(results, ImagesConfig)}
+    runs = tabled(results / "tables" / "pairs.csv")
+    runs |= {config: run.metrics for config, run in complete_results(results, ImagesConfig)}
     found = {}
     for dataset in DATA_SETS:
         cells = grid.from_preset(ImagesConfig, f"pairs-{dataset}")
@@ -63,6 +65,22 @@ def complete_pairs(results: Path) -> dict[str, list[Pair]]:
     if not found:
         remedy = "run `reflfap sweep images --preset pairs-mnist`"
         refuse("results", "complete cells of all pairs", "none", remedy)
+    return found
+
+
+def tabled(path: Path) -> dict[ImagesConfig, dict[str, float]]:
+    """The metrics of each cell in a table that `write` made; none where there is no such file."""
+    if not path.exists():
+        return {}
+    found = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            options: dict[str, Any] = {name: row[name] for name in ("dataset", "scenario")}
+            options |= {name: int(row[name]) for name in ("n", "n_adv", "hidden", "seed")}
+            options |= {"classes": (row["first"], row["second"]), "epsilon": float(row["epsilon"])}
+            config = ImagesConfig(**options)
+            names = (*KEPT, "flip_threshold")
+            found[config] = {name: float(row[name]) for name in names if row[name]}
     return found
 
 
@@ -78,11 +96,10 @@ def chosen(pairs: Iterable[Pair], scenario: str, size: float) -> list[Pair]:
 
 
 def matrix(pairs: Iterable[Pair], metric: str = "acc_adversarial_test") -> HostArray:
-    """(10, 10): the metric at [second, first class] and [first, second]; NaN elsewhere."""
+    """(10, 10): the metric at [larger, smaller class]; NaN elsewhere."""
     square = np.full((10, 10), np.nan)
     for pair in pairs:
-        first, second = pair.classes
-        square[first, second] = square[second, first] = pair.metrics[metric]
+        square[max(pair.classes), min(pair.classes)] = pair.metrics[metric]
     return square
 
 
@@ -103,7 +120,7 @@ def draw(dataset: str, pairs: Sequence[Pair]) -> Figure:
                 name = f"{scenario}, ε = {size:g}"
                 axes.set_title(f"{name}\n{axes.get_title(loc='left')}", loc="left")
         bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=30)
-        bar.set_label("accuracy on clean test images")
+        bar.set_label("accuracy on clean test images of both classes; chance is 0.5")
         figure.suptitle(DATA_SETS[dataset].title.partition(",")[0], size=8)
     return figure
 
@@ -111,7 +128,13 @@ def draw(dataset: str, pairs: Sequence[Pair]) -> Figure:
 def _panel(axes: Axes, dataset: str, pairs: Sequence[Pair]) -> AxesImage:
     """The square of one scenario and size, with its mean."""
     square = matrix(pairs)
-    image = axes.imshow(square, vmin=0, vmax=1, cmap="viridis")
+    image = axes.imshow(square, vmin=0, vmax=1, cmap=style.SIGNED)
+    for (row, column), value in np.ndenumerate(square):
+        if np.isfinite(value):
+            ink = "white" if abs(value - 0.5) > 0.4 else "black"
+            axes.text(
+                column, row, f"{100 * value:.0f}", size=5, ha="center", va="center", color=ink
+            )
     names = DATA_SETS[dataset].class_names
     axes.set_xticks(range(10), names, rotation=90)
     axes.set_yticks(range(10), names)

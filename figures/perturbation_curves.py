@@ -1,9 +1,9 @@
 """Accuracy on clean test images by epoch of networks that learned perturbed ones (E2).
 
-One picture a data set, one panel a scenario, one line a norm: the mean over seeds, in a band from
-the least to the most. Grey: the control, which learned the same samples unperturbed with the same
-targets. Thin line: chance. Marks at the right edge: what the released code reached, filled in its
-best epoch, open after its last one or where the epoch is not known.
+One picture a data set, one panel a scenario that has runs, one line a norm: the mean over seeds, in
+a band from the least to the most. Grey: the control, which learned the same samples unperturbed
+with the same targets. Thin line: chance. Diamonds in the grey strip: what the released code
+reached, filled in its best epoch, open after its last one or where the epoch is not known.
 
     python -m reflfap.figures perturbation_curves RESULTS [FOLDER]
 """
@@ -75,10 +75,17 @@ def _line(setting: Setting) -> Line:
 
 def draw(panels: dict[str, Panel], dataset: str) -> Figure:
     """A row of panels, at the width of two columns."""
+    panels = {scenario: panel for scenario, panel in panels.items() if panel.lines}
     with plt.rc_context(style.RC):
         figure, row = plt.subplots(
-            1, len(panels), figsize=(7, 2.6), sharey=True, layout="constrained"
+            1,
+            len(panels),
+            figsize=(1.1 + 2 * max(2, len(panels)), 2.6),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
         )
+        row = row[0]
         for (scenario, panel), axes in zip(panels.items(), row, strict=True):
             _panel(axes, panel)
             axes.set_title(_about(scenario, panel))
@@ -91,7 +98,7 @@ def draw(panels: dict[str, Panel], dataset: str) -> Figure:
         }
         names = sorted(entries, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
         lines = [entries[name] for name in names]
-        figure.legend(lines, names, loc="outside lower center", ncols=7)
+        figure.legend(lines, names, loc="outside lower center", ncols=2 * max(2, len(panels)) + 1)
         shown = [line.setting.config for panel in panels.values() for line in panel.lines.values()]
         figure.suptitle(title(dataset, shown), size=style.RC["axes.titlesize"])
     return figure
@@ -106,30 +113,29 @@ def _panel(axes: Axes, panel: Panel) -> None:
             epochs,
             line.accuracy.mean(axis=0),
             linewidth=1.3,
-            markersize=3.5,
-            markevery=-(-len(epochs) // 5),
             label=NORMS[norm] if norm else "unperturbed",
-            **look,
+            **{**look, "marker": ""},
         )
         low, high = line.accuracy.min(axis=0), line.accuracy.max(axis=0)
         axes.fill_between(epochs, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    end = max(line.accuracy.shape[1] for line in panel.lines.values())
+    axes.set_xlim(0, 1.25 * end)
+    if any(panel.released.values()):
+        axes.axvspan(1.05 * end, 1.25 * end, color="#f0f0f0", linewidth=0)
     for norm, some in panel.released.items():
         for one in some:
-            _released(axes, norm, one)
-    if not panel.lines:
-        axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+            _released(axes, 1.15 * end, norm, one)
+    ticks = MaxNLocator(nbins=4, integer=True).tick_values(0, end)
+    axes.set_xticks([tick for tick in ticks if tick <= end])
 
 
-def _released(axes: Axes, norm: str, one: Released) -> None:
-    """A mark just outside the right edge."""
-    look: dict[str, Any] = {"linestyle": "", "markersize": 4.5}
+def _released(axes: Axes, at: float, norm: str, one: Released) -> None:
+    """A mark beyond the last epoch, which says nothing of the released ones."""
+    look: dict[str, Any] = {"linestyle": "", "markersize": 5, "marker": "D"}
     look["fillstyle"] = "full" if one.epoch == "best" else "none"
-    where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "clip_on": False}
-    colour, marker = LOOKS[norm]["color"], LOOKS[norm]["marker"]
-    axes.plot(1.04, one.accuracy, color=colour, marker=marker, **look, **where)
+    axes.plot(at, one.accuracy, color=LOOKS[norm]["color"], **look)
     name = "released, best epoch" if one.epoch == "best" else "released"
-    axes.plot([], [], color="black", marker="o", label=name, **look)
+    axes.plot([], [], color="black", label=name, **look)
 
 
 def _about(scenario: str, panel: Panel) -> str:

@@ -37,6 +37,22 @@ _NOISE = {
 }
 
 
+_SUCCESS = {  # in percent: L0, L2, Linf
+    "natural-random": ((4.6, 41.7, 3.6), (31.2, 97.8, 93.9), (98.2, 98.9, 100)),
+    "natural-deterministic": ((2.9, 34.6, 3.2), (32.9, 98.2, 92.6), (98.2, 98.6, 100)),
+    "noise": ((10.1, 69.9, 69.7), (72.9, 99.8, 97.7), (82.4, 29.9, 38.6)),
+}
+
+
+def released_success(config: LearnConfig) -> float | None:
+    """The share of samples whose largest output was the target in the released code's attack, a
+    mean over the targets; None where size or variant of the attack is not the released one."""
+    if config.dataset not in _SETS or not is_released_attack(config):
+        return None
+    by_norm = _SUCCESS[config.scenario][_SETS.index(config.dataset)]
+    return by_norm[("l0", "l2", "linf").index(config.norm)] / 100
+
+
 def released(dataset: str, scenario: str, norm: str) -> list[Released]:
     """What the released code reached at the released sizes, one seed; of noise by sample count.
 

@@ -102,14 +102,14 @@ class Outcome(NamedTuple):
         return self.missing.rpartition("; ")[2] if lacking else ""
 
 
-def _alone(name: str) -> Entry:
+def _alone(name: str, needs: str = "nothing; it computes what it shows") -> Entry:
     """A figure that computes what it shows."""
 
     def draw(_: Sources, folder: Path) -> list[Path]:
         module = importlib.import_module(f"reflfap.figures.{name}")
         return style.save(module.draw(module.compute()), folder / name)
 
-    return Entry("nothing; it computes what it shows", {name: draw})
+    return Entry(needs, {name: draw})
 
 
 def _predicted(sources: Sources, folder: Path) -> list[Path]:
@@ -215,6 +215,7 @@ FIGURES: dict[str, Entry] = {
     "path_to_the_limit": _alone("path_to_the_limit"),
     "two_effects": _alone("two_effects"),
     "odd_part": _alone("odd_part"),
+    "origins": _alone("origins", "MNIST; it computes what it shows"),
     "prediction": Entry("nothing; it computes what it shows", {"prediction": _predicted}),
     "decision_map": Entry("a cell of E1", {"decision_map": _map_of_a_run}),
     "image_rows": Entry("a run of `reflfap run images`", {"image_rows": _rows_of_a_run}),

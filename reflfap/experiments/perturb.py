@@ -25,6 +25,7 @@ from reflfap.experiments.experiment import (
 )
 from reflfap.experiments.perturb_config import PerturbConfig
 from reflfap.experiments.perturbed_set import CHUNK, weights_digest
+from reflfap.fast.worker_pool import WorkerPool
 from reflfap.monitor import Monitor
 
 
@@ -46,8 +47,12 @@ def compute(config: PerturbConfig, inputs: Inputs, monitor: Monitor) -> Computed
     blocks = partial(perturbed_set.kept_blocks, names, monitor)
     found = perturbed_set.summary(config, samples, blocks())
     gradients = perturbed_set.probe_gradients(config, margin, test, inputs)
+    with WorkerPool(inputs.workers) as pool:
+        images = (block.x.reshape(-1, *shape) for block in blocks())
+        taken = [classifier.predictions(network, on_device, x, pool) for x in images]
     metrics = {
         **found.metrics,
+        "attack_success_argmax": perturbed_set.mean_over_targets(samples.target, taken),
         "samples": float(len(samples.target)),
         "cosine_standard": float(bridge.cosines(gradients, found.eta.mean).mean()),
         **bridge.spans(found.eta, train.x.reshape(len(train.x), -1)),

@@ -159,8 +159,7 @@ def summary(config: PerturbConfig, source: Source, blocks: Iterable[Block]) -> S
         q.append(block.margin)
     before, after = (np.concatenate(parts) for parts in (q_start, q))
     hits = after > 0
-    per_class = np.bincount(source.target, minlength=classes)
-    by_class = np.bincount(source.target, hits, classes) / np.maximum(per_class, 1)
+    by_class = _shares(source.target, hits, classes)
     metrics = {
         "attack_success": float(hits.mean()),
         "loss_source": float(value(Logistic(), before).mean()),
@@ -170,6 +169,21 @@ def summary(config: PerturbConfig, source: Source, blocks: Iterable[Block]) -> S
     for name, values in (("l0", l0), ("l2", l2), ("linf", linf)):
         metrics |= {f"size_{name}": float(values.mean()), f"size_{name}_max": float(values.max())}
     return SetSummary(metrics, by_class, (before, after), eta)
+
+
+def mean_over_targets(target: HostArray, taken: Sequence[HostArray]) -> float:
+    """The success that the released code reports: the share of samples whose largest output is the
+    target, a mean over the targets that occur. `taken`: the classes of the samples, in parts."""
+    shares = _shares(target, np.concatenate(taken) == target, int(target.max()) + 1)
+    return float(shares[np.unique(target)].mean())
+
+
+def _shares(target: HostArray, hits: HostArray, classes: int) -> HostArray:
+    """(classes,) the share of the samples with a target that are hits; 0 where it never occurs."""
+    shares: HostArray = np.bincount(target, hits, classes) / np.maximum(
+        np.bincount(target, minlength=classes), 1
+    )
+    return shares
 
 
 def probe_gradients(

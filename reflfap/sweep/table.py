@@ -185,7 +185,7 @@ def _cell(row: dict[str, str], kind: type[Kind]) -> tuple[Kind, dict[str, float]
 
 def _metric(name: str, text: str) -> float | None:
     """A number of a table that can be one of its metrics; None for what a cell does not have."""
-    accuracy = name.startswith("acc_") or name == "attack_success"
+    accuracy = name.startswith(("acc_", "attack_success"))
     # an empty field; tables of before said nan, which no accuracy can be: every cell has those
     if not text or (text == "nan" and not accuracy):
         return None

@@ -5,7 +5,7 @@ from typing import Any
 
 MODULES = (
     *("orthogonality", "uniqueness", "kkt", "boundary", "perturbations", "learning"),
-    *("prediction", "asymptotic", "odd_part", "rate"),
+    *("prediction", "asymptotic", "odd_part", "rate", "origins"),
 )
 
 

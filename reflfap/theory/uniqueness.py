@@ -16,7 +16,8 @@ from reflfap import checks
 from reflfap.backend import Array, floats, namespace, on_host, slices
 from reflfap.norms import row_peaks
 
-ROWS = 2_000  # of a block; two blocks of samples and one of products are held
+ROWS = 1_000  # of a block; two blocks of samples and one of products are held
+LOOKED_AT = 50  # rows whose sums say what to expect of the others
 MUCH_WORK = 1e10  # N^2 d from which float32 products are tried first
 SINGLE_RANGE = 2.0**30  # largest magnitudes within this and its inverse lose nothing in float32
 SINGLE_INPUTS = 2**22
@@ -112,7 +113,7 @@ def interference(x: Array) -> Interference:
     and Stability, 3.1). So r errs by gamma_(d+4) max_n ||x_n|| sum_k 1/||x_k|| for the products,
     and by gamma_(N+d+32) of all this for the rest; 4 and 32 leave room for conversion, underflow
     and the last steps. The first is near N d u, 10^-8 at N = d = 10,000. All in float64, float32
-    data exactly. N^2 d operations, for products come in pairs; memory: 4,000 rows of x, and 2,000
+    data exactly. N^2 d operations, for products come in pairs; memory: 2,000 rows of x, and 1,000
     times 6,000 numbers. Raises InputError for a sample that is zero, or whose squares leave the
     dtype.
     """
@@ -124,11 +125,12 @@ def _enclosed(x: Array, dtype: str) -> Interference:
     xp = checks.matrix("x", x)
     checks.squares_held("x", row_peaks(x))
     n, d = x.shape
-    blocks = slices(n, ROWS)
-    squares = xp.concat([_squares(x[rows, :]) for rows in blocks])
-    lengths = xp.sqrt(squares)
+    squares = _squares(x)
     sums, p_max = xp.zeros(n, dtype=xp.float64), 0.0
-    for rows in blocks:
+    # <x_n, x_k> is <x_k, x_n>: only blocks on and above the diagonal are formed, and each is summed
+    # along its rows and its columns. Each product errs by gamma_d as before, and the terms of a
+    # sum are the same positive N - 1 in another order, each added N times at most: gamma_N holds.
+    for rows in slices(n, ROWS):
         left = xp.astype(x[rows, :], getattr(xp, dtype), copy=False)
         for columns in slices(n, ROWS, rows.start):
             right = xp.astype(x[columns, :], left.dtype, copy=False)
@@ -141,7 +143,7 @@ def _enclosed(x: Array, dtype: str) -> Interference:
             p_max = max(p_max, float(xp.max(K)))
     of_products = rounding(d + 4, UNIT[dtype]) if n > 1 else 0.0
     more = rounding(n + d + 32, UNIT["float64"])
-    errors = of_products * lengths * xp.sum(1 / lengths)
+    errors = of_products * _spread(squares)
     low = float(xp.max(sums * (1 - more) - errors * (1 + more)))
     high = float(xp.max(sums + errors)) * (1 + more)
     least, largest = float(xp.min(squares)), float(xp.max(squares))
@@ -162,22 +164,37 @@ def rounding(count: int, unit: float) -> float:
 
 def _squares(x: Array) -> Array:
     """||x_n||^2 in float64, (n,)."""
-    xp = namespace(x)
-    wide = xp.astype(x, xp.float64, copy=False)
-    return xp.sum(wide * wide, axis=1)
+    xp, squares = namespace(x), []
+    for rows in slices(x.shape[0], ROWS):
+        wide = xp.astype(x[rows, :], xp.float64, copy=False)
+        squares.append(xp.sum(wide * wide, axis=1))
+    return xp.concat(squares)
+
+
+def _spread(squares: Array) -> Array:
+    """||x_n|| sum_k 1/||x_k||, (n,): how far errors of products reach."""
+    xp = namespace(squares)
+    lengths = xp.sqrt(squares)
+    return lengths * xp.sum(1 / lengths)
 
 
 def _single_will_do(x: Array) -> bool:
     """Whether float32 products are worth a try, and err by no more than is allowed for.
 
-    Not on a device, which may round them to fewer digits.
+    Not on a device, which may round them to fewer digits. Where they err by 1/3 or more, which is
+    above all thresholds, they can only say that r is larger still: a few rows tell beforehand.
     """
     xp = checks.matrix("x", x)
     n, d = x.shape
     if not on_host(xp) or n**2 * d < MUCH_WORK or d > SINGLE_INPUTS:
         return False
     low, high = floats(xp.min(row_peaks(x)), xp.max(row_peaks(x)))
-    return 1 / SINGLE_RANGE <= low and high <= SINGLE_RANGE
+    if not (1 / SINGLE_RANGE <= low and high <= SINGLE_RANGE):
+        return False
+    squares = _squares(x)
+    error = rounding(d + 4, UNIT["float32"]) * xp.max(_spread(squares))
+    some = xp.abs(x[:LOOKED_AT, :] @ x.T) @ (1 / squares) - 1  # without k = n
+    return bool(error < 1 / 3 or error < xp.max(some))
 
 
 def _regime(found: Interference, slope: float, end: int) -> str:

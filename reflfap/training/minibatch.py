@@ -68,6 +68,7 @@ def train_by_batches(
     how: Sgd,
     *,
     epochs: int,
+    best: bool = False,
     seed: int = 0,
     workers: int = 1,
     monitor: Monitor = SILENT,
@@ -79,12 +80,14 @@ def train_by_batches(
     the rate is cut by `Plateau` on the epoch's mean loss. On the host `workers` threads take a part
     of each batch; a device is busy with one. A state is kept whenever the monitor asks for one, and
     after each epoch; a resumed training is that of an undisturbed one to the last bit, with the
-    same number of workers. Memory: the weights, their copy and velocity, a gradient a worker, and
-    the activations of one batch; a device is waited for once a batch.
+    same number of workers. The weights returned are those of the last epoch, or, with `best`, of
+    the first that has the highest accuracy on the test images. Memory: the weights, their copy and
+    velocity, with `best` once more, a gradient a worker, and the activations of one batch; a device
+    is waited for once a batch.
     Raises InputError for bad input or a state of another network, NonFiniteBatchError.
     """
     _check(images, how, epochs)
-    course = _Course(weights, how, monitor.restore(stage))
+    course = _Course(weights, how, monitor.restore(stage), best)
     count = len(images.y) // how.batch
     done = (course.epoch * count + course.batch) * how.batch
     monitor.begin(stage, epochs * count * how.batch, "image", done)
@@ -106,19 +109,22 @@ def train_by_batches(
             monitor.say(course.end_epoch(count * how.batch, on_test))
             monitor.keep(stage, course.state())
     monitor.end()
-    return TrainedByBatches(course.weights, course.curves())
+    return TrainedByBatches(course.best or course.weights, course.curves())
 
 
 class _Course:
     """A training on its way: all that a checkpoint holds."""
 
-    def __init__(self, weights: Weights, how: Sgd, kept: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, weights: Weights, how: Sgd, kept: Mapping[str, Any] | None, best: bool = False
+    ) -> None:
         xp = namespace(*weights.values())
         self.how = how
         self.weights = {name: values.copy() for name, values in weights.items()}
         self.velocity = {
             name: xp.zeros_like(values) for name, values in weights.items() if not running(name)
         }
+        self.best = {name: values.copy() for name, values in weights.items()} if best else {}
         self.epoch = self.batch = 0
         self.loss = self.hits = 0.0  # sums over the epoch so far
         self.past: dict[str, list[float]] = {name: [] for name in CURVES}
@@ -126,7 +132,8 @@ class _Course:
             self._restore(kept)
 
     def _restore(self, kept: Mapping[str, Any]) -> None:
-        for prefix, arrays in (("weights", self.weights), ("velocity", self.velocity)):
+        held = (("weights", self.weights), ("velocity", self.velocity), ("best", self.best))
+        for prefix, arrays in held:
             for name, values in arrays.items():
                 found = kept.get(f"{prefix}:{name}")
                 if found is None or found.shape != values.shape or found.dtype != values.dtype:
@@ -142,6 +149,7 @@ class _Course:
     def state(self) -> dict[str, Any]:
         """What `_restore` takes."""
         arrays = _prefixed("weights", self.weights) | _prefixed("velocity", self.velocity)
+        arrays |= _prefixed("best", self.best)
         numbers = {"epoch": self.epoch, "batch": self.batch, "loss_sum": self.loss}
         rest = {"hits": self.hits, **self.past}
         return arrays | {name: np.asarray(one) for name, one in {**numbers, **rest}.items()}
@@ -178,6 +186,8 @@ class _Course:
 
     def end_epoch(self, seen: int, accuracy_test: float) -> str:
         """Takes note of the epoch's curves, and gives a line about it for people."""
+        if self.best and accuracy_test > max(self.past["accuracy_test"], default=-1.0):
+            self.best = {name: values.copy() for name, values in self.weights.items()}
         values = (self.loss / seen, self.hits / seen, accuracy_test)
         for name, value in zip(CURVES, values, strict=True):
             self.past[name].append(value)

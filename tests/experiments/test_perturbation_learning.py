@@ -263,6 +263,21 @@ def test_summaries():
     assert np.trace(found.eta.second) == pytest.approx(squares, rel=1e-5)
 
 
+def test_success_by_argmax():
+    """As released, a mean over the targets that occur: by a loop, and at least the share of samples
+    whose target has more than half of the probability, since no other can then have more."""
+    target, taken = np.asarray([3, 3, 3, 0, 0, 5]), np.asarray([3, 1, 3, 0, 5, 0])
+    expected = np.mean([2 / 3, 1 / 2, 0.0])
+    parts = [taken[:2], taken[2:]]
+    assert perturbed_set.mean_over_targets(target, parts) == pytest.approx(expected, rel=1e-15)
+    rng = np.random.default_rng(0)
+    z, target = rng.normal(0, 2, (400, 4)), np.arange(400) % 4
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    more_than_half = np.mean(p[np.arange(400), target] > 0.5)
+    by_argmax = perturbed_set.mean_over_targets(target, [z.argmax(axis=1)])
+    assert more_than_half < by_argmax < 1
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_confusion(workers):
     """Against a loop over images; rows add up to the classes, the diagonal to the accuracy."""

@@ -145,15 +145,15 @@ def test_the_gallery_shows_what_was_attacked(cells):
         stored = result.array("data/adversarial/x", (8, 62))
         targets = result.array("data/adversarial/y", (8,))
     shown = gallery.balanced(targets)
-    assert np.array_equal(data.attacked.reshape(6, 56), stored[shown, :56])
+    assert np.array_equal(data.attacked.reshape(gallery.SHOWN, 56), stored[shown, :56])
     assert np.array_equal(data.target, targets[shown])
     change = stored - artificial.noise(CENTRE).x[:8]
-    assert np.allclose(data.perturbation.reshape(6, 56), change[shown, :56])
+    assert np.allclose(data.perturbation.reshape(gallery.SHOWN, 56), change[shown, :56])
     sizes = np.linalg.norm(change, axis=1)
     assert np.all((0.3 < sizes) & (sizes <= 0.6 * (1 + 1e-5)))
     x, y = artificial.natural(CENTRE)
     first = gallery.balanced(y[:8])
-    assert np.array_equal(data.natural.reshape(6, 56), x[first, :56])
+    assert np.array_equal(data.natural.reshape(gallery.SHOWN, 56), x[first, :56])
     assert np.array_equal(data.label, y[first])
 
 
@@ -176,6 +176,10 @@ def test_the_gallery_says_what_it_shows(cells):
     assert float(factor.removeprefix("× ")) == pytest.approx(
         1 / np.abs(data.perturbation).max(), rel=1e-2
     )
+    first, *others = data.perturbation.reshape(gallery.SHOWN, -1).astype(float)
+    alike = [one @ first / np.linalg.norm(one) / np.linalg.norm(first) for one in others]
+    above = [axes.get_title().replace("−", "-") for axes in figure.axes[2 * gallery.SHOWN :]]
+    assert [float(one) for one in above[1 : gallery.SHOWN]] == pytest.approx(alike, abs=0.006)
     signed = figure.axes[2 * gallery.SHOWN].images[0].get_array()
     assert np.abs(signed).max() <= 1
     whole = gallery.draw(data, replace(CENTRE, dim=56, epsilon=0.6))

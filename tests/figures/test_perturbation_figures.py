@@ -175,7 +175,7 @@ def test_the_section_has_every_cell(cells):
     text = perturbation_page.section(cells, "pictures", "What we read.\n")
     assert text == perturbation_page.section(cells[::-1], "pictures", "What we read.\n")
     assert text.count("What we read.") == 1
-    first = [row for row in rows(text) if len(row) == 14][1:]
+    first = [row for row in rows(text) if len(row) == 16][1:]
     second = [row for row in rows(text) if len(row) == 15][1:]
     found = perturbation.settings(cells)
     assert len(first) == len(second) == len(found)
@@ -189,7 +189,15 @@ def test_the_section_has_every_cell(cells):
             least, most = values.min(), values.max()
             assert shown == f"{values.mean():.3f} ({least:.3f} to {most:.3f})"
         assert row[6:9] == ["2", "cpu", str(of.subset or 600)]
-        assert row[9:] == ["4", "ConvNet, width 4", f"{of.rate:g}", str(of.steps), "0.901"]
+        assert row[9:] == [
+            "4",
+            "ConvNet, width 4",
+            f"{of.rate:g}",
+            str(of.steps),
+            "0.901",
+            "–",
+            "–",
+        ]
         if of.size:
             expected = [f"{made.BRIDGE[name] + 0.001:.3f}" for name in perturbation_page.BRIDGE]
             assert bridge[7:] == expected
@@ -205,10 +213,10 @@ def test_the_section_says_what_is_missing(tmp_path):
     of = replace(of, dtype="float64", classifier="abc")
     made.store_learnt(tmp_path, [of], left_out=["span", "attack_success"])
     text = perturbation_page.section(perturbation.known_cells(tmp_path), "pictures", "")
-    (row,) = (row for row in rows(text) if len(row) == 14 and row[0] == "noise")
+    (row,) = (row for row in rows(text) if len(row) == 16 and row[0] == "noise")
     assert row[3] == "0.4 best (60,000)"
     assert row[7] == "cpu, dtype float64, classifier abc"
-    assert row[13] == "–"
+    assert row[13:] == ["–", "–", "0.101"]  # the released attack's, by argmax, of noise in L0
     assert "(" not in row[4]
     (bridge,) = (row for row in rows(text) if len(row) == 15 and row[0] == "noise")
     assert [number == "–" for number in bridge[7:]] == [0, 0, 0, 1, 0, 0, 0, 0]

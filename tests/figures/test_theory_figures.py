@@ -10,9 +10,11 @@ from problems import make_problem
 from scipy.stats import norm as normal_distribution
 
 from reflfap import onehidden
+from reflfap.data_loaders.image_set import ImageSet
 from reflfap.errors import InputError
+from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.figures import multiplier_bounds, odd_part, prediction, two_effects
+from reflfap.figures import multiplier_bounds, odd_part, origins, prediction, two_effects
 from reflfap.theory.odd_part import odd_and_even
 from reflfap.theory.orthogonality import smallest_dimension
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
@@ -322,4 +324,93 @@ def test_odd_parts_are_drawn(odd_parts):
             assert np.array_equal(drawn[name], values)
     said = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert set(odd_part.PARTS) | set(odd_part.ACCURACIES) <= set(said)
+    plt.close(figure)
+
+
+def digits(name, split):
+    """Twenty images of random pixels, half of either class; the upper half is black in all."""
+    rng = np.random.default_rng(len(split))
+    pixels = rng.integers(0, 256, (20, 1, 28, 28), dtype=np.uint8)
+    pixels[:, :, :14] = 0
+    return ImageSet(pixels, np.arange(20) % 2 * 4 + 3, tuple("0123456789"), f"{name} {split}", "")
+
+
+@pytest.fixture(scope="module")
+def four_origins():
+    """All panels, smaller; the networks to t = 10^9, where all pairs are aligned."""
+    pixels = replace(origins.DIGITS, hidden=20, n=15)
+    line = replace(origins.LINE, dim=1_500, hidden=20, n=6)
+    return origins.compute(
+        (2, 6, 60), 3, 3_000, pixels, (0.01, 100.0), line, (0.01, 1.0, 1e6, 1e9), digits
+    )
+
+
+def test_distances_are_within_their_bounds(four_origins):
+    """Where (R1) holds, which few samples meet and many do not; half-way to the other label is
+    farther than the boundary, but for two samples, and first order says too much.
+
+    Two samples: 1/sqrt(2) for both but for their overlap, 1/sqrt(d) = 0.02 of the squares.
+    """
+    found = four_origins.distances
+    assert np.all(found.low[:2] <= found.least[:2])
+    assert np.all(found.largest[:2] <= found.high[:2])
+    assert np.isnan(found.low[2]).all()
+    assert found.least[0] == pytest.approx(found.other[0], rel=0.05)
+    assert np.all(found.largest[1:] < 0.7 * found.other[1:])
+    assert np.all(found.first_order > found.least)
+
+
+def test_what_is_outside_stays(four_origins):
+    """Half of the pixels are left out; 392 of them, a deviation of (2/392)^(1/2) = 0.07 a seed.
+
+    The patterns change the share of units that are on, and with it both alike. The rest grows.
+    """
+    found = four_origins.gradients
+    assert list(found.left_out) == [392] * 3
+    assert found.outside == pytest.approx(found.expected, rel=4 * 0.07)
+    assert np.all(found.whole > found.outside)
+    assert np.all(found.whole[:, 1] > 2 * found.whole[:, 0])
+
+
+def test_courses_end_on_their_line(four_origins):
+    """Late the line of (C2) has the measured stable rank, up to the flow's tolerance, and within
+    its bounds; of larger starts it is larger; two singular values of C grow and the rest stay; and
+    W - W0 has the training samples, of others sqrt(1 - N/d) is left, a deviation of 1/d^(1/2)."""
+    last = []
+    for course in four_origins.courses.values():
+        late = np.isfinite(course.line)
+        assert list(late) == [False, *late[1:2], True, True]
+        assert course.line[2:] == pytest.approx(course.stable_rank[2:], rel=0.003)
+        assert np.all(course.bounds[2:, 0] <= course.line[2:] * (1 + 1e-9))
+        assert np.all(course.line[2:] <= course.bounds[2:, 1] * (1 + 1e-9))
+        assert np.all(course.singular[3, :2] > 1.2 * course.singular[2, :2])
+        assert course.singular[3, 2:] == pytest.approx(course.singular[2, 2:], rel=0.01)
+        assert course.residuals[:, 0] == pytest.approx(0, abs=1e-9)
+        assert course.residuals[:, 1] == pytest.approx(math.sqrt(1 - 6 / 1_500), abs=1e-3)
+        last.append(course.stable_rank[1])
+    assert last == sorted(last, reverse=True)
+    # two of six samples' worth: sqrt(1 - 1/3) on average of shares of classes of equal norms
+    counts = [1 / np.sum(four_origins_labels(four_origins) == one) for one in (-1, 1)]
+    expected = np.mean([math.sqrt(1 - one) for one in counts for _ in range(round(1 / one))])
+    assert four_origins.limit_residuals[0] == pytest.approx(expected, abs=0.02)
+    assert four_origins.limit_residuals[1] > 0.99
+
+
+def four_origins_labels(data):
+    """The labels of the network that is followed."""
+    return artificial.natural(data.line).y
+
+
+def test_four_origins_are_drawn(four_origins):
+    """Each panel has what it is of."""
+    figure = origins.draw(four_origins)
+    one, two, three, four = figure.axes
+    drawn = {line.get_label(): line.get_ydata() for line in (*one.lines, *two.lines, *three.lines)}
+    found = four_origins.distances.other.mean(axis=1)
+    assert np.array_equal(drawn["half-way to the other label"], found)
+    found = four_origins.gradients.outside.mean(axis=0)
+    assert np.array_equal(drawn["outside the data's span"], found)
+    for size, course in four_origins.courses.items():
+        assert np.array_equal(drawn[f"start × {size:g}"], course.stable_rank)
+    assert len(four.lines) == 3 * 6
     plt.close(figure)

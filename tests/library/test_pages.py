@@ -9,7 +9,7 @@ from project import ROOT
 
 def code_of(page):
     """All Python on a page, one block after the other."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
@@ -17,7 +17,7 @@ def code_of(page):
 def test_the_page_of_the_interface(capsys):
     """What it prints is what it says."""
     pytest.importorskip("sklearn")
-    blocks, names = code_of("library.md"), {}
+    blocks, names = code_of("docs/library.md"), {}
     for block in blocks:
         exec(block, names)
     said = capsys.readouterr().out
@@ -28,8 +28,9 @@ def test_the_page_of_the_interface(capsys):
     assert shares == pytest.approx(expected, abs=0.05)  # two of fifty: BLAS kernels differ
 
 
-def test_the_guide(tmp_path, monkeypatch, capsys):
-    """Five lines, one import, and the map: the numbers that it shows are those that come out."""
+@pytest.fixture
+def cancer(tmp_path, monkeypatch):
+    """The file cancer.csv in the current folder, as the pages say."""
     datasets = pytest.importorskip("sklearn.datasets")
     monkeypatch.chdir(tmp_path)
     table = datasets.load_breast_cancer()
@@ -37,7 +38,29 @@ def test_the_guide(tmp_path, monkeypatch, capsys):
     header = ",".join([*table.feature_names, "diagnosis"])
     lines = "\n".join([header, *map(",".join, rows)])
     (tmp_path / "cancer.csv").write_text(lines)
-    first = code_of("your-data.md")[0]
+
+
+@pytest.mark.usefixtures("cancer")
+def test_the_five_lines_of_the_readme(capsys):
+    """They print the test accuracy that stands below them, and the others that stand there."""
+    (block,) = code_of("README.md")
+    assert len([line for line in block.splitlines() if line]) == 5
+    names = {}
+    exec(block, names)
+    said, text = float(capsys.readouterr().out), (ROOT / "README.md").read_text()
+    assert said == pytest.approx(float(re.search(r"This prints ([0-9.]+)\.\s", text)[1]), abs=0.03)
+    stated = re.search(
+        r"network is right for\s+([0-9.]+), .*? class is right for ([0-9.]+)\.\s", text, re.DOTALL
+    )
+    metrics = names["found"].metrics
+    assert metrics["acc_standard_test"] == pytest.approx(float(stated[1]), abs=0.03)
+    assert metrics["share_larger_test"] == pytest.approx(float(stated[2]), abs=0.001)
+
+
+@pytest.mark.usefixtures("cancer")
+def test_the_guide(tmp_path, capsys):
+    """Five lines, one import, and the map: the numbers that it shows are those that come out."""
+    first = code_of("docs/your-data.md")[0]
     assert len([line for line in first.splitlines() if line]) == 5
     exec(first, {})
     page = (ROOT / "docs" / "your-data.md").read_text()

@@ -511,7 +511,8 @@ def test_a_batch_larger_than_the_set_is_refused(place):
         running.make(learn_config(batch=41), place)
 
 
-SET_METRICS = {"attack_success", "loss_source", "loss_perturbed", "samples", "cosine_standard"}
+SET_METRICS = {"attack_success", "attack_success_argmax", "loss_source", "loss_perturbed"}
+SET_METRICS |= {"samples", "cosine_standard"}
 SET_METRICS |= {f"size_{norm}{which}" for norm in ("l0", "l2", "linf") for which in ("", "_max")}
 SET_METRICS |= {"span", "span_random", "span_few", "span_few_random", "span_few_images"}
 LEARN_METRICS = SET_METRICS | {"cosine_adversarial", "cosine_gradients", "loss_adversarial"}

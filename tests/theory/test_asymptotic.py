@@ -137,12 +137,20 @@ def test_unlimited_noise():
 
 @given(ratio=RATIOS, rho=st.floats(0.01, 100), factor=st.floats(1.01, 10))
 def test_margins_in_order(ratio, rho, factor):
-    """More samples, or a larger ridge, and each is remembered less and less evenly."""
+    """More samples, or a larger ridge, and each is remembered less and less evenly; less with more
+    samples only for ridges above some 0.03, see below."""
     kappa, tau = margin_moments(ratio, rho)
     more = margin_moments(factor * ratio, rho)
-    assert more[0] < kappa
+    assert more[0] < kappa or rho < 0.05
     assert tau < more[1] < 1
     assert tau < margin_moments(ratio, factor * rho)[1] < 1
+
+
+def test_a_small_ridge_forgets_most_near_as_many_samples_as_inputs():
+    """The double descent of ridge regression: without a ridge b explodes at N = d, and each sample
+    has a smaller share of it there than with more samples."""
+    assert margin_moments(1.1, 0.01)[0] < margin_moments(1.9, 0.01)[0]
+    assert margin_moments(1.1, 0.01)[0] < margin_moments(0.5, 0.01)[0]
 
 
 @given(tan2=st.floats(0, 100), cosine=st.floats(0.01, 1), ratio=RATIOS, more=st.floats(0, 10))

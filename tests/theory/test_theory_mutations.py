@@ -14,7 +14,7 @@ import pytest
 from project import ROOT
 
 THEORY = Path("reflfap/theory")
-PARTS = ("theory", "kkt", "prediction", "uniqueness", "odd_part", "rate")
+PARTS = ("theory", "kkt", "prediction", "uniqueness", "odd_part", "rate", "origins")
 TESTS = [f"tests/theory/test_{name}.py" for name in PARTS]
 MUTATIONS = [
     # (T1)
@@ -89,7 +89,8 @@ MUTATIONS = [
     ("uniqueness", "K @ (1 / squares[columns])", "K @ (1 / squares[rows])"),
     ("uniqueness", "K *= 1 - xp.eye", "K *= 1 + 0 * xp.eye"),
     ("uniqueness", "K = xp.abs(xp.astype", "K = (xp.astype"),
-    ("uniqueness", "of_products * lengths * xp.sum(1 / lengths)", "0 * lengths"),
+    ("uniqueness", "of_products * _spread(squares)", "0 * squares"),
+    ("uniqueness", "lengths * xp.sum(1 / lengths)", "lengths * xp.max(1 / lengths)"),
     ("uniqueness", "UNIT[dtype]) if", 'UNIT["float64"]) if'),
     ("uniqueness", "if n > 1 else 0.0", "if n > 1 else 1.0"),
     ("uniqueness", "- errors * (1 + more)", "+ errors * (1 + more)"),
@@ -99,9 +100,11 @@ MUTATIONS = [
     ("uniqueness", "/ (1 - count * unit)", "/ (1 + count * unit)"),
     ("uniqueness", "xp.sum(wide * wide, axis=1)", "xp.sum(abs(wide), axis=1)"),
     ("uniqueness", "n**2 * d < MUCH_WORK", "n**2 * d > MUCH_WORK"),
-    ("uniqueness", "1 / SINGLE_RANGE <= low and", "low <= low and"),
+    ("uniqueness", "(1 / SINGLE_RANGE <= low and", "(low <= low and"),
     ("uniqueness", "and high <= SINGLE_RANGE", "and high <= high"),
     ("uniqueness", "or d > SINGLE_INPUTS", ""),
+    ("uniqueness", "error < 1 / 3 or ", ""),
+    ("uniqueness", "or error < xp.max(some)", ""),
     ("uniqueness", "g**3 * least**2", "g**2 * least**2"),
     ("uniqueness", "(3 * found.n * largest)", "(found.n * largest)"),
     ("uniqueness", "if r < unique:", "if r < exists:"),
@@ -204,6 +207,39 @@ MUTATIONS = [
     ("rate", "rest = net.W - W", "rest = net.W + W"),
     ("rate", "line.offset - along * line.limit", "line.offset + along * line.limit"),
     ("rate", "not bool(np.all(lam > 0))", "False"),
+    # docs/origins.md
+    ("origins", "(b / xp.sqrt(xp.sum(b * b)))", "(b / xp.sum(b * b))"),
+    ("origins", "return xp.abs(x @", "return (x @"),
+    ("origins", "interference(x).r[1]", "(interference(x).r[1] / 2)"),
+    ("origins", "    scaled_multiplier_bounds(r, slope)", "    float(r)"),
+    ("origins", "(1 - slope) ** 2 / (1 + slope**2) * r", "(1 - slope) ** 3 / (1 + slope**2) * r"),
+    ("origins", "* r / (1 - r)", "* r"),
+    ("origins", "square = (1 - r) / float", "square = 1 / float"),
+    ("origins", "xp.sum(wide * wide, axis=1)", "xp.sum(wide, axis=1)"),
+    ("origins", "(1 - delta) ** 2 / (1 + delta)", "(1 - delta) / (1 + delta)"),
+    ("origins", "/ ((1 - delta) * (1 - 2 * r))", "/ (1 - delta)"),
+    ("origins", "float(xp.finfo(rows.dtype).eps)", "0.1"),
+    ("origins", "float(xp.finfo(rows.dtype).eps)", "0"),
+    ("origins", "vectors[kept]", "vectors"),
+    ("origins", "if values[0] == 0:", "if False:"),
+    ("origins", "v - (v @ basis.T) @ basis", "(v @ basis.T) @ basis"),
+    ("origins", "v - (v @ basis.T) @ basis", "v - 2 * (v @ basis.T) @ basis"),
+    ("origins", "count / (3 * d)", "count / (6 * d)"),
+    ("origins", "(1 - slope**2) * on)", "(1 - slope) * on)"),
+    ("origins", 'whole_number("left_out", left_out, 0, d)', 'whole_number("l", left_out, 0)'),
+    ("origins", "squares.sum() / squares[0]", "squares.sum() / squares[-1]"),
+    ("origins", "compute_uv=False) ** 2", "compute_uv=False)"),
+    ("origins", "math.hypot(A - B, 2 * c)", "math.hypot(A - B, c)"),
+    ("origins", "math.hypot(A - B, 2 * c)", "math.hypot(A + B, 2 * c)"),
+    ("origins", "np.sum(offset * limit) / np", "-np.sum(offset * limit) / np"),
+    ("origins", "rest = offset - along * limit", "rest = offset"),
+    ("origins", "beta = float(np.linalg.norm(rest, 2))", "beta = float(np.linalg.norm(rest, -2))"),
+    ("origins", "+ np.sum(rest * rest))", "- np.sum(rest * rest))"),
+    ("origins", "above / (abs(s) + beta) ** 2", "above / (abs(s) + beta)"),
+    ("origins", "above / (abs(s) + beta) ** 2", "above / (s + beta) ** 2"),
+    ("origins", "if s > beta else", "if s > 0 else"),
+    ("origins", "xp.mean(part, axis=0)", "xp.mean(part)"),
+    ("origins", "(C[:half], C[half:])", "(C[::2], C[1::2])"),
 ]
 
 

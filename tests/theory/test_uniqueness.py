@@ -211,6 +211,32 @@ def test_float32_products_where_they_decide(monkeypatch):
     assert tried == ["float64"]
 
 
+@pytest.mark.numpy_only
+@pytest.mark.parametrize(
+    ("row_sum", "unit", "tried_first"),
+    [(0.2, 0.05, "float64"), (0.9, 0.02, "float32"), (0.2, 0.009, "float32")],
+)
+def test_float32_products_only_where_they_can_decide(monkeypatch, row_sum, unit, tried_first):
+    """With an error beyond 1/3, above all thresholds, they can only tell r that is larger still.
+
+    Three samples in three dimensions, norms within twofold: the error is 3 to 6 times gamma_7.
+    """
+    tried, enclosed = [], uniqueness._enclosed
+    monkeypatch.setattr(
+        uniqueness, "_enclosed", lambda x, dtype: tried.append(dtype) or enclosed(x, dtype)
+    )
+    monkeypatch.setattr(uniqueness, "MUCH_WORK", 0)
+    monkeypatch.setitem(uniqueness.UNIT, "float32", unit)
+    x = gram(0, 3, row_sum)[0]
+    assert certify(x, 0.01).regime == "neither"  # whatever was tried
+    assert tried[0] == tried_first
+
+
+def test_the_reach_of_errors_by_hand():
+    """||x_n|| sum_k 1/||x_k|| at lengths 1, 2 and 4."""
+    assert uniqueness._spread(np.asarray([1.0, 4, 16])).tolist() == [1.75, 3.5, 7]
+
+
 def test_rounding_by_hand():
     """gamma_k = k u/(1 - k u) exceeds what k roundings can do, (1 - u)^-k - 1."""
     assert rounding(3, 0.125) == 0.6

@@ -252,13 +252,14 @@ EPOCHS, COUNT = 3, 2
 
 
 @WORKERS
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_resumed_training(workers, dtype):
+@pytest.mark.parametrize(("dtype", "best"), [("float32", True), ("float64", False)])
+def test_resumed_training(workers, dtype, best):
     """To the last bit, from every batch, the last of an epoch included: weights and curves.
 
     With normalisation by batches, dropout and augmentation, each drawn anew where it goes on.
     """
-    images, options = drawn_images(4 * COUNT + 1), {"epochs": EPOCHS, "workers": workers}
+    images = drawn_images(4 * COUNT + 1)
+    options = {"epochs": EPOCHS, "workers": workers, "best": best}
     whole = train(images, LONG, **options, dtype=dtype)
     for asked in range(1, EPOCHS * COUNT + 1):
         monitor = Interrupting(asked)
@@ -512,6 +513,19 @@ def test_a_last_step_to_infinity_is_reported(xp):
     ):
         train(images, Sgd(rate=1e39, batch=4), network=network, dtype="float32", xp=xp, epochs=1)
     assert not np.isfinite(to_host(caught.value.kept["weights:linear.weight"])).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_epochs_weights_are_kept(seed, xp):
+    """Of the first epoch with the highest test accuracy: what a training of so many epochs ends
+    with. Rates this high make the accuracy go up and down."""
+    images, how = drawn_images(12, seed), Sgd(rate=1.0, batch=4)
+    got = train(images, how, epochs=6, best=True, xp=xp)
+    first = int(np.argmax(got.curves.accuracy_test)) + 1
+    shorter = train(images, how, epochs=first, xp=xp)
+    for name, values in here(shorter.weights).items():
+        assert np.array_equal(here(got.weights)[name], values)
+    assert len(got.curves.loss) == 6
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
