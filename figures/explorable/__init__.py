@@ -40,13 +40,17 @@ def stored_runs() -> list[dict[str, Any]]:
     ]
 
 
-def page() -> str:
-    """The page as text, with its scripts, its style and the stored runs inside."""
+def page(home: str = "") -> str:
+    """The page as text, with its scripts, its style and the stored runs inside.
+
+    `home`: a link, such as index.html, to the documentation that it lies beside.
+    """
     here = files(__name__)
-    stored = json.dumps(stored_runs(), separators=(",", ":"))
+    back = f'<p class="home"><a href="{home}">← Documentation</a></p>' if home else ""
+    given = {"stored": json.dumps(stored_runs(), separators=(",", ":")), "home": back}
 
     def part(match: re.Match[str]) -> str:
         name = match[1]
-        return stored if name == "stored" else here.joinpath(name).read_text(encoding="utf-8")
+        return given[name] if name in given else here.joinpath(name).read_text(encoding="utf-8")
 
     return re.sub(r"\{\{([\w.]+)\}\}", part, here.joinpath("page.html").read_text(encoding="utf-8"))

@@ -241,6 +241,12 @@ def test_it_is_one_small_file(page, tmp_path):
     assert page.complaints == []
 
 
+def test_it_leads_back_to_the_pages_that_it_lies_beside(page):
+    """Alone it leads nowhere."""
+    assert 'href="index.html"' in explorable.page("index.html")
+    assert page.run("[...document.links].every((one) => one.hash)")
+
+
 def test_a_request_to_the_network_would_be_noticed(page):
     """The page's own policy refuses it."""
     assert (

@@ -102,7 +102,7 @@ class Browser:
     def until(self, condition: str, seconds: float = 60) -> None:
         """Wait for a JavaScript condition."""
         end = time.monotonic() + seconds
-        while not self.run(condition):
+        while not self.run(f"Boolean({condition})"):
             assert time.monotonic() < end, f"never came: {condition}"
             time.sleep(0.02)
 
