@@ -2,6 +2,7 @@
 # make test         style, types and all tests but the slow ones
 # make test-all     these, then the slow ones: long real runs, mutations, parity with PyTorch
 # make test-faults  kills, damage, bad options, full disks: 13,000 trials in 20 minutes, a table
+# make docs         the documentation as a site that needs no network: build/docs/index.html
 # make bench        the measurements in benchmarks/ (installs PyTorch, the peer)
 # make test-gpu     the tests on CuPy too, where there is an NVIDIA GPU; CUDA=12 for an older driver
 # make bench-gpu    one cell on NumPy and on CuPy, compared and timed: gpu-report.md and .json
@@ -20,7 +21,7 @@ UNRESTRICTED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 CUDA ?= 13
 INPUTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-all test-faults bench test-gpu bench-gpu clean
+.PHONY: demo test test-slow test-all test-faults docs bench test-gpu bench-gpu clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/reflfap run artificial --n-adv 1000 --figure
@@ -33,12 +34,16 @@ test: $(VENV)/test.stamp
 
 test-all: test test-slow
 
-# parity needs the peer, PyTorch
-test-slow: $(VENV)/bench.stamp
+# parity needs the peer, PyTorch; one of the tests builds the site
+test-slow: $(VENV)/bench.stamp $(VENV)/docs.stamp
 	$(SIDE_BY_SIDE) -m "slow or torch"
 
 test-faults: $(VENV)/test.stamp
 	PYTHONPATH=tests:tests/support $(BIN)/python -m faults
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -b html docs build/docs
+	@echo "the documentation: $(CURDIR)/build/docs/index.html"
 
 bench: $(VENV)/bench.stamp
 	$(UNRESTRICTED) $(BIN)/python -m benchmarks.descent
@@ -70,6 +75,10 @@ $(VENV)/demo.stamp: $(INPUTS)
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
 	$(PIP) -e '.[test]'
+	touch $@
+
+$(VENV)/docs.stamp: $(VENV)/demo.stamp
+	$(PIP) -e '.[docs]'
 	touch $@
 
 $(VENV)/bench.stamp: $(VENV)/test.stamp

@@ -138,6 +138,7 @@ def test_the_wheel_has_one_top_level_name(built):
         "*/*.css",
         "*/*/*.gz",
         "figures/rendered/*.csv",
+        "figures/explorable/*.*",
     ):
         found = list((built.unpacked / "reflfap").glob(pattern))
         expected |= {path.relative_to(built.unpacked).as_posix() for path in found}
