@@ -177,6 +177,7 @@ def test_flow_goes_on_where_descent_slows_down():
 
 
 @pytest.mark.slow
+@pytest.mark.numpy_only
 def test_flow_stops_where_descent_does():
     """Two minutes: 400 samples of descent in float16, 17,000 epochs until its rate is cut, when
     half of all gradients are zero. Margins within 0.1 of flow's, which is told the threshold alone.
