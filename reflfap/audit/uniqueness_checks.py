@@ -19,10 +19,11 @@ EXACTLY = "fractions"
 
 def r1() -> Checks:
     yield from enclosures()
-    g = 0.3
-    edge = optimize.brentq(lambda r: g * (1 - 2 * r) / (1 - r) - r / (1 - r), 0, 0.9, xtol=1e-15)
-    route = "where gamma times the least mu_n is r times the largest, solved"
-    yield compared(f"{MODULE}.thresholds", uniqueness.thresholds(Fraction(g))[0], edge, route)
+    route = "where an off unit turns on, of three samples whose first is long, solved"
+    for g in (0.3, 0.8):
+        edge = optimize.brentq(lambda c, g=g: off_unit(c, g), 0.01, 0.9, xtol=1e-15)
+        threshold = uniqueness.thresholds(Fraction(g))[0]
+        yield compared(f"{MODULE}.thresholds", threshold, edge, route, SOLVED)
     r, h = 0.1, (1 + SLOPE**2) / 2
     most, least = np.linalg.solve([[1 - r, 0], [r, 1]], [1, 1]) / h
     route = "h mu_n at least 1 - r h mu, at most 1 + r h mu, and the largest at most that"
@@ -31,6 +32,16 @@ def r1() -> Checks:
     yield from regimes()
     each = [uniqueness.Certified(0, 0, 0, 0, regime, "").exists for regime in REGIMES]
     yield compared(f"{MODULE}.Certified.exists", each, [1, 1, 1, 0], "by hand", COUNTED)
+
+
+def off_unit(c: float, g: float, long: float = 1e10) -> float:
+    """s of a unit with a_j < 0 at the first of three samples with labels 1, -1, -1, were all
+    aligned. Only the long one is: what the others' sums need of it vanishes, so that r = c."""
+    K = np.asarray([[long, c / 2, c / 2], [c / 2, 1, -c], [c / 2, -c, 1]])
+    y, phi = np.asarray([1, -1, -1]), np.asarray([g, 1, 1])
+    same = np.equal.outer(y, y)
+    lam = np.linalg.solve(np.where(same, (1 + g * g) / 2, -g) * K, np.ones(3))
+    return float(y @ (K[0] * phi * lam))
 
 
 def enclosures() -> Checks:
@@ -88,12 +99,11 @@ def beside_each_edge() -> Iterator[tuple[HostArray, float, str]]:
     """Two samples on either side of each edge, by a billionth, and their regime.
 
     Of equal length with the cosine c, r = c and p_max/R^2 = c: the edges at slope 1/2 are 1/48,
-    5/22 and 1/4. Of lengths 1 and 2 at slope 0.9, r = 2 c, and (T1) holds up to c = 0.243/16.
-    Whole numbers on the last two edges themselves, where rounding leaves two regimes.
+    (sqrt(305) - 5)/28 and 5/11. Of lengths 1 and 2 at slope 0.9, r = 2 c, and (T1) holds up to
+    c = 0.243/16. Whole numbers on the last edge itself, where rounding leaves two regimes.
     """
-    yield np.asarray([[3.0, 3, 2, 0, 0], [1, 0, 1, 4, 2]]), SLOPE, "exists"
-    yield np.asarray([[4.0, 0, 0, 0, 0], [1, 1, 1, 2, 3]]), SLOPE, "neither"
-    edges = zip((1 / 48, 5 / 22, 1 / 4), REGIMES, REGIMES[1:], strict=False)
+    yield np.asarray([[3.0, 1, 1], [1, 3, -1]]), SLOPE, "neither"
+    edges = zip((1 / 48, (305**0.5 - 5) / 28, 5 / 11), REGIMES, REGIMES[1:], strict=False)
     for edge, before, after in edges:
         for factor, regime in ((1 - 1e-9, before), (1 + 1e-9, after)):
             c = edge * factor
@@ -111,19 +121,27 @@ def regimes() -> Checks:
     names, route = f"{MODULE}.certify {MODULE}._regime", "pairs of samples beside each edge"
     numbers = [REGIMES.index(one.regime) for one in found]
     yield compared(names, numbers, expected, route, COUNTED)
-    said = ["unique KKT point, certified" in one.line for one in found]
-    yield compared(names, said, [one < 2 for one in expected], route, COUNTED)
+    for words, regimes in (("unique KKT point, certified", (0, 1)), ("nothing certified", (3,))):
+        said = [words in one.line for one in found]
+        yield compared(names, said, [one in regimes for one in expected], route, COUNTED)
     for one, (x, slope, _) in zip(found, cases, strict=True):
-        r, g = by_loops(x), slope
-        beside = (r, r, g / (1 + 2 * g), g * (1 + g * g) / (1 + 2 * g + 3 * g * g))
+        r, a, b = by_loops(x), 1 - slope**3, slope**2 + slope**4
+        exists = slope * (1 + slope**2) / (1 + slope - slope**2 + slope**3)
+        beside = (r, r, exists, min(exists, (np.sqrt(b * b + 4 * a * b) - b) / (2 * a)))
         yield compared(f"{MODULE}.certify", one[:4], beside)
 
 
 def r2() -> Checks:
-    g, h = 0.3, (1 + 0.3**2) / 2
-    edge = optimize.brentq(lambda r: g * (h - 2 * r * (1 + g) / 2) - h * r, 0, 0.9, xtol=1e-15)
-    route = "where gamma times the least mu_n is r times the largest, at any KKT point, solved"
-    yield compared(f"{MODULE}.thresholds", uniqueness.thresholds(Fraction(g))[1], edge, route)
+    route = "where units that are not aligned can turn another off, solved"
+    for g in (0.6, 0.9):
+        weight = (1 - g**3) / g / (1 + g * g)  # times r^2/(1 - r): what they add, beside gamma
+        edge = optimize.brentq(
+            lambda r, g=g, w=weight: g - w * r * r / (1 - r), 0, 0.99, xtol=1e-15
+        )
+        found = uniqueness.thresholds(Fraction(g))[1]
+        yield compared(f"{MODULE}.thresholds", found, edge, route, SOLVED)
+    g = 0.3
+    edge = float(uniqueness.thresholds(Fraction(g))[1])
     yield from regimes()
     rng, route = np.random.default_rng(0), "all KKT points, by trial of every pattern"
     for n, hidden in ((2, 2), (2, 4), (3, 2), (3, 2)):

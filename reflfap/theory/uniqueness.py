@@ -2,13 +2,15 @@
 
 With r = max_n sum_{k != n} |<x_n, x_k>| / ||x_k||^2, whatever the labels and however many units,
 
-    (R1)  r < gamma/(1 + 2 gamma):                                  the aligned KKT point exists,
-    (R2)  r < gamma (1 + gamma^2) / (1 + 2 gamma + 3 gamma^2):       and there is no other.
+    (R1)  r < gamma (1 + gamma^2)/(1 + gamma - gamma^2 + gamma^3):  the aligned KKT point exists,
+    (R2)  and (1 - gamma^3) r^2 < gamma^2 (1 + gamma^2) (1 - r):     there is no other.
 
-(T1) implies both. The proofs are in docs/theory.md. They hold of real numbers, so r is enclosed
-between two floats, rounding included, and these are compared with the thresholds as fractions.
+Up to gamma = sqrt(2) - 1 they are the same. (T1) implies both. The proofs are in docs/theory.md.
+They hold of real numbers, so r is enclosed between two floats, rounding included, and these are
+compared with the thresholds as fractions.
 """
 
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -66,12 +68,12 @@ def certify(x: Array, slope: float) -> Certified:
     the host are in float32 first, u = 2^-24, and in float64 only if that leaves the regime open.
     """
     slope = checks.leaky_slope(slope)
-    for dtype in ("float32", "float64") if _single_will_do(x) else ("float64",):
+    exists_below, unique_below = (float(one) for one in thresholds(Fraction(slope)))
+    for dtype in ("float32", "float64") if _single_will_do(x, exists_below) else ("float64",):
         found = _enclosed(x, dtype)
         worst, best = (_regime(found, slope, end) for end in (1, 0))
         if worst == best:
             break
-    exists_below, unique_below = (float(one) for one in thresholds(Fraction(slope)))
     low, high = found.r
     line = {
         "orthogonal": "unique KKT point, certified: (T1) holds",
@@ -85,22 +87,30 @@ def certify(x: Array, slope: float) -> Certified:
 
 
 def thresholds(slope: Fraction) -> tuple[Fraction, Fraction]:
-    """(R1), (R2): what r must be below, for existence and for uniqueness, exactly.
+    """(R1), (R2): what r must be below, for existence and for uniqueness.
 
-    gamma/(1 + 2 gamma) and gamma (1 + gamma^2)/(1 + 2 gamma + 3 gamma^2), the smaller of both.
+    rho_1 = gamma (1 + gamma^2)/(1 + gamma - gamma^2 + gamma^3), twice up to gamma = sqrt(2) - 1;
+    from there on the root rho_2 > 0 of (1 - gamma^3) r^2 = gamma^2 (1 + gamma^2) (1 - r) is the
+    smaller one, which is given rounded down, by 2^-120 at most.
     """
-    exists = slope / (1 + 2 * slope)
-    return exists, slope * (1 + slope**2) / (1 + 2 * slope + 3 * slope**2)
+    exists = slope * (1 + slope**2) / (1 + slope - slope**2 + slope**3)
+    if slope**2 + 2 * slope <= 1:
+        return exists, exists
+    a, b = 1 - slope**3, slope**2 * (1 + slope**2)
+    square = b**2 + 4 * a * b
+    root = Fraction(math.isqrt(int(square * 4**130)), 2**130)  # rounded down
+    return exists, (root - b) / (2 * a)
 
 
 def scaled_multiplier_bounds(r: float, slope: float) -> tuple[float, float]:
     """(R1): (1 - 2 r)/(1 - r) <= h mu_n <= 1/(1 - r), h = (1 + gamma^2)/2, mu_n = ||x_n||^2 lam_n.
 
-    Returns the bounds of mu_n at the aligned point, for r below the threshold of (R1); InputError
-    from there on, where there may be no such point.
+    Returns the bounds of mu_n at the aligned point, for r below the threshold of (R1) and 1/2,
+    where no constraint is idle; InputError from there on.
     """
     slope = checks.leaky_slope(slope)
-    r = checks.real_number("r", r, 0.0, slope / (1 + 2 * slope), "[)")
+    below = min(float(thresholds(Fraction(slope))[0]), 0.5)
+    r = checks.real_number("r", r, 0.0, below, "[)")
     h = (1 + slope**2) / 2
     return (1 - 2 * r) / (1 - r) / h, 1 / (1 - r) / h
 
@@ -178,11 +188,11 @@ def _spread(squares: Array) -> Array:
     return lengths * xp.sum(1 / lengths)
 
 
-def _single_will_do(x: Array) -> bool:
+def _single_will_do(x: Array, below: float) -> bool:
     """Whether float32 products are worth a try, and err by no more than is allowed for.
 
-    Not on a device, which may round them to fewer digits. Where they err by 1/3 or more, which is
-    above all thresholds, they can only say that r is larger still: a few rows tell beforehand.
+    Not on a device, which may round them to fewer digits. Where they err by `below` or more, the
+    larger threshold, they can only say that r is larger still: a few rows tell beforehand.
     """
     xp = checks.matrix("x", x)
     n, d = x.shape
@@ -194,7 +204,7 @@ def _single_will_do(x: Array) -> bool:
     squares = _squares(x)
     error = rounding(d + 4, UNIT["float32"]) * xp.max(_spread(squares))
     some = xp.abs(x[:LOOKED_AT, :] @ x.T) @ (1 / squares) - 1  # without k = n
-    return bool(error < 1 / 3 or error < xp.max(some))
+    return bool(error < below or error < xp.max(some))
 
 
 def _regime(found: Interference, slope: float, end: int) -> str:

@@ -120,7 +120,7 @@ def test_the_first_order_estimate_is_too_long(seed, n, slope):
 
 def test_bounds_need_r1():
     """Where r is above the threshold nothing is promised; nor for a b that has no direction."""
-    x, _ = gram(1, 4, 0.26)  # gamma = 1/2: the threshold is 1/4
+    x, _ = gram(1, 4, 0.46)  # gamma = 1/2: the threshold is 5/11
     with pytest.raises(InputError, match="r: expected"):
         boundary_distance_bounds(x, 0.5)
     with pytest.raises(InputError, match="b: expected"):

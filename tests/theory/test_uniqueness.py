@@ -50,18 +50,29 @@ def whole_numbers(seed, n, dim, large):
 
 
 def test_thresholds_by_hand():
-    """(R1), (R2): at gamma = 1/2 they are 1/4 and 5/22, at 1/10 1/12 and 101/1230."""
-    assert thresholds(Fraction(1, 2)) == (Fraction(1, 4), Fraction(5, 22))
-    assert thresholds(Fraction(1, 10)) == (Fraction(1, 12), Fraction(101, 1230))
+    """(R1), (R2): both 101/1091 at gamma = 1/10; at 1/2 they are 5/11 and (sqrt(305) - 5)/28."""
+    assert thresholds(Fraction(1, 10)) == (Fraction(101, 1091), Fraction(101, 1091))
+    exists, unique = thresholds(Fraction(1, 2))
+    assert exists == Fraction(5, 11)
+    assert float(unique) == pytest.approx((305**0.5 - 5) / 28, rel=1e-15)
 
 
 @given(slope=st.fractions(0, 1).filter(lambda g: 0 < g < 1))
 def test_thresholds_in_order(slope):
-    """(R2) asks for more than (R1), by 2 gamma^2 (1 - gamma); and gamma^3/3 of (T1) for most."""
+    """(R2) asks for as much as (R1) up to gamma = sqrt(2) - 1, for more beyond; (T1) for most.
+
+    The second is a root, rounded down by 2^-120 at most: the quadratic is not positive there, and
+    is positive a little above.
+    """
     exists, unique = thresholds(slope)
-    ratio = 1 - 2 * slope**2 * (1 - slope) / (1 + 2 * slope + 3 * slope**2)
-    assert unique == exists * ratio
-    assert slope**3 / 3 < unique < exists < slope
+
+    def quadratic(r):
+        return (1 - slope**3) * r * r - slope**2 * (1 + slope**2) * (1 - r)
+
+    assert slope**3 / 3 < unique <= exists < slope
+    assert quadratic(unique) <= 0
+    assert (unique == exists) == (slope**2 + 2 * slope <= 1)
+    assert unique == exists or quadratic(unique + Fraction(1, 2**110)) > 0
 
 
 @given(seed=SEEDS, n=st.integers(2, 6), dim=st.integers(1, 5), slope=st.fractions(0, 1))
@@ -145,29 +156,38 @@ def test_floats_on_an_edge(seed, n, slope, which, ulps):
 
 def test_on_the_edge():
     """Where r is the threshold itself nothing is certified; it is said that rounding hides it."""
-    x = np.asarray([[4.0, 0, 0, 0, 0], [1, 1, 1, 2, 3]])
-    assert exactly(x)[0] == Fraction(1, 4)
+    x = np.asarray([[3.0, 1, 1], [1, 3, -1]])
+    assert exactly(x)[0] == Fraction(5, 11)
     found = judged(x, 0.5)
     assert found.regime == "neither"
-    assert found.line.endswith("to be below 0.25; rounding hides whether 'exists' holds")
-    exactly_on = interference(x)._replace(r=(0.25, 0.25))
-    assert [uniqueness._regime(exactly_on, 0.5, end) for end in (0, 1)] == ["neither"] * 2
+    assert found.line.endswith("to be below 0.454545; rounding hides whether 'exists' holds")
+
+
+@pytest.mark.numpy_only
+def test_an_edge_is_not_below_itself():
+    """Of thresholds that are floats, as 5/11 is none: r at the edge is not certified."""
+    exactly_on = interference(np.asarray([[3.0, 1, 1], [1, 3, -1]]))._replace(r=(0.25, 0.25))
+    edges = Fraction(1, 4), Fraction(1, 5)
+    with patch.object(uniqueness, "thresholds", lambda slope: edges):
+        assert [uniqueness._regime(exactly_on, 0.5, end) for end in (0, 1)] == ["neither"] * 2
+        below = exactly_on._replace(r=(0.2, 0.2))  # a little above 1/5
+        assert [uniqueness._regime(below, 0.5, end) for end in (0, 1)] == ["exists"] * 2
 
 
 def test_lines_and_regimes():
     """Each regime by a pair of samples; one sample has nothing to overlap with."""
     for c, regime, line in (
         (1 / 48.1, "orthogonal", "unique KKT point, certified: (T1) holds"),
-        (1 / 47.9, "unique", "below 0.227273"),
-        (0.1, "unique", "unique KKT point, certified: r is at most 0.1, below 0.227273"),
-        (0.24, "exists", "only one is not: r is at least 0.24, to be below 0.227273"),
-        (0.3, "neither", "nothing certified: r is at least 0.3, to be below 0.25"),
+        (1 / 47.9, "unique", "below 0.445152"),
+        (0.1, "unique", "unique KKT point, certified: r is at most 0.1, below 0.445152"),
+        (0.45, "exists", "only one is not: r is at least 0.45, to be below 0.445152"),
+        (0.46, "neither", "nothing certified: r is at least 0.46, to be below 0.454545"),
     ):
         found = judged(np.asarray([[1, 0], [c, np.sqrt(1 - c * c)]]), 0.5)
         assert found.regime == regime
         assert found.line.endswith(line)
-        assert found.unique == (c < 0.2)
-        assert found.exists == (c < 0.25)
+        assert found.unique == (c < 0.4)
+        assert found.exists == (c < 0.455)
     assert certify(np.ones((1, 3)), 1e-30).r_high == 0
     assert certify(np.ones((1, 3)), 1e-30).unique
 
@@ -193,7 +213,7 @@ def test_float32_products_where_they_decide(monkeypatch):
         return enclosed(x, dtype)
 
     monkeypatch.setattr(uniqueness, "_enclosed", watched)
-    open_x, clear_x = (gram(0, 3, row_sum)[0] for row_sum in (0.25, 0.2))
+    open_x, clear_x = (gram(0, 3, row_sum)[0] for row_sum in (5 / 11, 0.2))
     for x, work, expected in (
         (clear_x, 1e10, ["float64"]),
         (clear_x, 0, ["float32"]),
@@ -213,11 +233,13 @@ def test_float32_products_where_they_decide(monkeypatch):
 
 @pytest.mark.numpy_only
 @pytest.mark.parametrize(
-    ("row_sum", "unit", "tried_first"),
-    [(0.2, 0.05, "float64"), (0.9, 0.02, "float32"), (0.2, 0.009, "float32")],
+    ("row_sum", "unit", "slope", "tried_first"),
+    [(0.2, 0.05, 0.01, "float64"), (0.9, 0.02, 0.01, "float32"), (0.2, 0.009, 0.6, "float32")],
 )
-def test_float32_products_only_where_they_can_decide(monkeypatch, row_sum, unit, tried_first):
-    """With an error beyond 1/3, above all thresholds, they can only tell r that is larger still.
+def test_float32_products_only_where_they_can_decide(
+    monkeypatch, row_sum, unit, slope, tried_first
+):
+    """With an error beyond the threshold they can only tell r that is larger still.
 
     Three samples in three dimensions, norms within twofold: the error is 3 to 6 times gamma_7.
     """
@@ -228,7 +250,7 @@ def test_float32_products_only_where_they_can_decide(monkeypatch, row_sum, unit,
     monkeypatch.setattr(uniqueness, "MUCH_WORK", 0)
     monkeypatch.setitem(uniqueness.UNIT, "float32", unit)
     x = gram(0, 3, row_sum)[0]
-    assert certify(x, 0.01).regime == "neither"  # whatever was tried
+    assert certify(x, slope).regime == ("neither" if slope == 0.01 else "unique")
     assert tried[0] == tried_first
 
 
@@ -250,7 +272,9 @@ def test_bad_samples_are_refused():
     with pytest.raises(InputError, match="slope"):
         certify(np.eye(2), 1.0)
     with pytest.raises(InputError, match="r: expected a finite number"):
-        scaled_multiplier_bounds(0.25, 0.5)
+        scaled_multiplier_bounds(0.46, 0.5)
+    with pytest.raises(InputError, match="r: expected a finite number"):
+        scaled_multiplier_bounds(0.5, 0.9)  # where a constraint may be idle
 
 
 # what it certifies, against the points themselves
@@ -267,6 +291,8 @@ def test_the_aligned_point_is_there(seed, n, slope, part):
     found = certify(x, slope)
     assert found.exists
     mu = aligned_kkt(x, y, 4, slope).lam * (x * x).sum(axis=1)
+    if found.r_high >= 0.5:  # then a constraint may be idle
+        return
     least, most = scaled_multiplier_bounds(found.r_high, slope)
     assert least * (1 - 1e-9) <= mu.min()
     assert mu.max() <= most * (1 + 1e-9)
@@ -275,7 +301,7 @@ def test_the_aligned_point_is_there(seed, n, slope, part):
 @given(seed=SEEDS, slope=SLOPES)
 def test_the_upper_bound_is_met(seed, slope):
     """(R1): by two samples of one label with an obtuse angle."""
-    r = float(np.random.default_rng(seed).uniform(0, slope / (1 + 2 * slope)))
+    r = float(np.random.default_rng(seed).uniform(0, min(thresholds(Fraction(slope))[0], 0.5)))
     x = np.asarray([[1.0, 0.0], [-r, np.sqrt(1 - r * r)]])
     lam = aligned_kkt(x, np.ones(2), 2, slope).lam
     assert lam == pytest.approx(scaled_multiplier_bounds(r, slope)[1])
@@ -309,7 +335,7 @@ def test_others_beyond_gamma(slope):
         x = np.asarray([[1.0, 0.0], [-r, np.sqrt(1 - r * r)]])
         points = every_kkt_point(x, np.ones(2), slope, 4)
         assert (len(points) > 1) == several
-        assert certify(x, slope).regime == "neither"
+        assert not certify(x, slope).unique
         norms = sorted(float(np.sum(W * W)) for W in points)
         h, q = (1 + slope**2) / 2, 1 + slope**2 - 2 * slope * r + 2 * slope**2 * (1 - r)
         assert norms[0] == pytest.approx(2 / (h * (1 - r)))
