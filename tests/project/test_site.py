@@ -4,10 +4,12 @@ import configparser
 import html
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, browser
@@ -16,8 +18,11 @@ from project import ROOT
 from reflfap.figures import registry
 
 DOCS = ROOT / "docs"
-NOT_IN_THE_REFERENCE = r"reflfap\.(__main__|terminal|cli|audit|figures)(\.|$)"
-"""Commands, and what the gallery shows; `reflfap audit --html` is the audit's own page."""
+NOT_IN_THE_REFERENCE = (
+    r"reflfap\.(__main__|terminal|cli|audit|figures|data_loaders\.embedded)(\.|$)"
+)
+"""Commands, the gallery's figures, how the embedded images were made; the audit has its own page,
+of `reflfap audit --html`."""
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +35,9 @@ def parts():
 
 
 def modules():
-    """All modules by name, without packages."""
-    for folder in ROOT.joinpath("reflfap").glob("**/"):
-        yield from (path for path in folder.glob("*.py"))
-    for linked in ("data_loaders", "figures"):
-        yield from ROOT.joinpath("reflfap", linked).glob("*.py")
+    """The paths of all modules; data_loaders and figures are links."""
+    for folder, _, names in os.walk(ROOT / "reflfap", followlinks=True):
+        yield from (Path(folder) / name for name in sorted(names) if name.endswith(".py"))
 
 
 def test_the_reference_has_every_module_once():
