@@ -1,7 +1,7 @@
 """A clean classifier, the first stage of (E2): a deep network that learns a whole image set."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reflfap.backend import HostArray
 from reflfap.data_loaders.registry import data_set
@@ -48,6 +48,7 @@ class ClassifyConfig(DeepConfig):
     """A clean classifier, the first stage of E2; options left out follow from preset and data."""
 
     experiment = "classify"
+    later: ClassVar = {"keep_epoch": "last"}
 
     dataset: str = "embedded"
     """images: mnist, fashion-mnist, cifar-10, or embedded, a part of Fashion-MNIST, which comes
@@ -70,6 +71,9 @@ class ClassifyConfig(DeepConfig):
     default: 0.1 as released, of preset cpu 0.05 for clothes"""
     batch: int = RELEASED_BATCH
     """images a step"""
+    keep_epoch: Literal["last", "best"] | None = None
+    """whose weights are kept: the last epoch's, or those of the best test accuracy, as released.
+    Default: last; of preset paper best"""
     augment: bool | None = None
     """crop and mirror at random; default: for three colours"""
     seed: int = 0
@@ -80,6 +84,7 @@ class ClassifyConfig(DeepConfig):
     def __post_init__(self) -> None:
         self.check_words()
         data_set(self.dataset)
+        self.fill_in("keep_epoch", "best" if self.preset == "paper" else "last")
         self.resolve(PRESETS[self.preset][deep_training.usual_set(self.dataset)])
 
 
@@ -94,7 +99,8 @@ def train_classifier(
     if config.subset and config.subset < len(images.y):
         some = stream(config.seed, "natural/order").permutation(len(images.y))[: config.subset]
         images = Images(images.x[some], images.y[some])
-    return deep_training.fit(config, "standard", images, test, inputs, monitor)
+    best = config.keep_epoch == "best"
+    return deep_training.fit(config, "standard", images, test, inputs, monitor, best)
 
 
 def classifier_weights(result: Stored, dtype: str = "") -> dict[str, HostArray]:

@@ -165,10 +165,12 @@ def fit(
     test: Images,
     inputs: Inputs = ON_HOST,
     monitor: Monitor = SILENT,
+    best: bool = False,
 ) -> Classified:
     """The network called `name`, trained on images as the config says, and tested on others.
 
-    Its metrics are of the last epoch, and the best test accuracy of all. Peak memory: the images,
+    Its metrics are of the last epoch, and the best test accuracy of all; its weights are of the
+    last epoch, or with `best` of that one. Peak memory: the images,
     of which a batch at a time is read where they are mapped, the activations of a batch (ConvNet,
     batch 128: 0.2 GB; WideResNet-28-10: 70 MB an image), the weights three times and once more a
     worker.
@@ -184,6 +186,7 @@ def fit(
         test,
         Sgd(rate, batch, augment=bool(config.augment)),
         epochs=checks.filled_in("epochs", config.epochs),
+        best=best,
         seed=config.seed,
         workers=inputs.workers,
         monitor=monitor,

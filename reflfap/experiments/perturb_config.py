@@ -1,8 +1,8 @@
 """The options of a perturbed image set, (E2), and the presets that fill what is left open."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, NamedTuple
 
 from reflfap import checks
 from reflfap.data_loaders.registry import DATA_SETS, data_set
@@ -87,6 +87,7 @@ class PerturbConfig(AttackConfig):
     """A perturbed image set, the second stage of E2; options left out follow from the preset."""
 
     experiment = "perturb"
+    later: ClassVar = {"classifier_epoch": "last"}
 
     dataset: str = "embedded"
     """images: mnist, fashion-mnist, cifar-10, or embedded, a part of Fashion-MNIST, which comes
@@ -95,6 +96,9 @@ class PerturbConfig(AttackConfig):
     """paper: the released samples and steps; cpu: fewer of both, and narrower networks"""
     classifier: str | None = None
     """run id of the classifier to attack; default: the preset's, trained if it is not there"""
+    classifier_epoch: Literal["last", "best"] | None = None
+    """which weights of the preset's classifier are attacked: the last epoch's, or those of the best
+    accuracy on clean test images, as released. Default: last; of preset paper best"""
     scenario: Literal["natural-random", "natural-deterministic", "noise"] = "natural-random"
     """what is perturbed towards which target: images towards another class at random or towards
     the next one, or uniform noise towards any class at random"""
@@ -120,10 +124,24 @@ class PerturbConfig(AttackConfig):
         self.settle_whole(seed=0)
         self._resolve_attack()
         self._resolve_samples()
-        self.fill_in("classifier", identity(self.usual_classifier))
+        self._resolve_classifier()
         if not isinstance(self.classifier, str) or not self.classifier.isalnum():
             remedy = "`reflfap list` shows the run ids of classifiers"
             refuse("classifier", "a run id", repr(self.classifier), remedy)
+
+    def _resolve_classifier(self) -> None:
+        """The classifier's id and epoch; another one than the preset's has the epoch it was kept
+        with, which no option changes."""
+        if self.classifier is None:
+            self.fill_in("classifier_epoch", "best" if self.preset == "paper" else "last")
+            self.settle("classifier", identity(self.usual_classifier))
+            return
+        best = identity(replace(self.usual_classifier, keep_epoch="best"))
+        own = "best" if self.classifier == best else "last"
+        self.fill_in("classifier_epoch", own)
+        if self.classifier_epoch != own:
+            remedy = "leave one of classifier and classifier_epoch out"
+            refuse("classifier_epoch", f"{own}, as that classifier", self.classifier_epoch, remedy)
 
     def _resolve_samples(self) -> None:
         """No more images than there are, so that equal sets have equal ids."""
@@ -168,6 +186,7 @@ class PerturbConfig(AttackConfig):
             batch=min(RELEASED_BATCH, data_set(self.dataset).sizes[0]),
             seed=self.seed,
             dtype=self.dtype,
+            keep_epoch=self.classifier_epoch or "last",
         )
 
     @property

@@ -111,6 +111,25 @@ def test_the_classifier_is_the_presets(dataset):
     )
 
 
+@pytest.mark.parametrize("dataset", DATA_SETS)
+def test_which_epochs_classifier_is_attacked(dataset):
+    """The best epoch's of preset paper, as released, the last one's of cpu; an id that says which is
+    enough, and one that says another is refused."""
+    for preset, usual in (("paper", "best"), ("cpu", "last")):
+        config = PerturbConfig(dataset=dataset, preset=preset)
+        assert config.classifier_epoch == config.usual_classifier.keep_epoch == usual
+        for epoch in ("best", "last"):
+            one = PerturbConfig(dataset=dataset, preset=preset, classifier_epoch=epoch)
+            assert one.usual_classifier.keep_epoch == epoch
+            assert one.classifier == identity(one.usual_classifier)
+            again = PerturbConfig(dataset=dataset, preset=preset, classifier=one.classifier)
+            assert again == one
+    with pytest.raises(InputError, match="classifier_epoch: expected last, as that classifier"):
+        PerturbConfig(dataset=dataset, classifier="0123456789abcdef", classifier_epoch="best")
+    before = ClassifyConfig(dataset=dataset, preset="cpu", keep_epoch="last")
+    assert "keep_epoch" not in canonical_json(before)  # results of before keep their ids
+
+
 SIZES = {"l0": st.integers(0, 784), "l2": st.floats(0, 1e300), "linf": st.floats(0, 1e300)}
 
 
@@ -189,6 +208,7 @@ OTHER = {
     "seed": 1,
     "dtype": "float64",
     "classifier": "0123456789abcdef",
+    "classifier_epoch": "best",
 }
 TRAINING = {
     "network": "wideresnet",
