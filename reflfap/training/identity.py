@@ -55,7 +55,7 @@ def identity_descent(
     monitor: Monitor = SILENT,
     stage: str = "identity descent",
 ) -> Trained:
-    """(W1), (N6): train `net` on samples x (N, d), labels y (N,), by the loss -y f(x).
+    """(W1): train `net` on samples x (N, d), labels y (N,), by (N6) with the loss -y f(x).
 
     As `descent`, schedule included, with any output weights; the loss has no bound, so that it ends
     after `epochs`. `gram` is x x^T (N, N) where it is known. dtype and namespace are those of the
@@ -106,7 +106,7 @@ def identity_flow(
     monitor: Monitor = SILENT,
     stage: str = "identity flow",
 ) -> Trained:
-    """(W1), (N5): gradient flow of the loss -y f(x) from the network's weights to `time`.
+    """(W1): gradient flow (N5) of the loss -y f(x), from the network's weights to `time`.
 
     A step is `share` of t + t_0, t_0 the time in which pre-activations move by as much as they are,
     root mean square, at the first rate: log(1 + time/t_0)/share steps. The error is of first order
@@ -181,6 +181,7 @@ class _Run:
         """D K, (m, N)."""
         return (D @ self.x) @ self.x.T if self.K is None else D @ self.K
 
+    @np.errstate(over="ignore", invalid="ignore")  # who reads the loss refuses it
     def loss(self) -> float:
         """(1/N) sum_n -y_n f(x_n) = <G, Z>."""
         each = self.G[:, None, :] @ self.arrays["Z"][:, :, None]
@@ -190,6 +191,7 @@ class _Run:
         Z = self.arrays["Z"]
         return self.y * (self.net.a @ (activation_slope(Z, self.net.slope) * Z))
 
+    @np.errstate(over="ignore", invalid="ignore")
     def step(self, momentum: float) -> None:
         """An epoch, and what of P changes with the signs."""
         Z, C, v, V, P = (self.arrays[name] for name in _ARRAYS)
