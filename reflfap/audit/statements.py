@@ -31,7 +31,7 @@ from reflfap.theory.orthogonality import orthogonality
 SOURCE = Path(__file__).resolve().parent.parent
 TAG = re.compile(r"\([A-Z]\d\)")
 HEAD = re.compile(r"\s*(\([A-Z]\d\)(?:, \([A-Z]\d\))*)[:, ]")  # as in "(L4), L2: ..."
-EXPERIMENTS = {f"(E{number})" for number in range(1, 7)}
+EXPERIMENTS = {f"(E{number})" for number in range(1, 8)}
 
 
 class Statement(NamedTuple):

@@ -49,7 +49,7 @@ class Start(NamedTuple):
         return np.stack([np.append(one, 1.0) for one in self.x])
 
 
-def drawn() -> Start:
+def small_start() -> Start:
     """A small problem with both signs of every kind; unequal numbers of labels."""
     rng = np.random.default_rng(3)
     W, b, a = rng.standard_normal((5, 4)) / 2, rng.standard_normal(5), rng.standard_normal(5)
@@ -58,7 +58,9 @@ def drawn() -> Start:
     return Start(W, b, a, x, y, t, z)
 
 
-def plain(W: HostArray, b: HostArray, a: HostArray, x: HostArray, slope: float) -> HostArray:
+def biased_outputs(
+    W: HostArray, b: HostArray, a: HostArray, x: HostArray, slope: float
+) -> HostArray:
     """f by loops over samples and units."""
     found = []
     for one in x:
@@ -67,7 +69,7 @@ def plain(W: HostArray, b: HostArray, a: HostArray, x: HostArray, slope: float) 
     return np.asarray(found)
 
 
-def heavy_ball(
+def apart(
     one: Start, x: HostArray, y: HostArray, slope: float, epochs: int, lr: float, mu: float = 0.9
 ) -> tuple[HostArray, HostArray]:
     """Descent on the identity loss, weights and biases apart, gradients unit by unit."""
@@ -112,7 +114,7 @@ def derivative(function: Any, x: HostArray) -> HostArray:
 
 
 def w1() -> Checks:
-    one = drawn()
+    one = small_start()
     cov = [[covariance(p, q) for q in one.z] for p in one.x]
     size, size_z = ([math.sqrt(covariance(p, p)) for p in part] for part in (one.x, one.z))
     found = (wide.sigma(one.x), wide.angle(one.x, one.z))
@@ -120,7 +122,7 @@ def w1() -> Checks:
     yield compared("wide.sigma wide.angle", found, (size, theta))
     yield compared("theory.lazy.start_deviation", lazy.start_deviation(one.x), size)
     for slope in SLOPES:
-        yield from networks(one, slope)
+        yield from network_checks(one, slope)
         expected, route = kernels(one.x, one.z, slope), "quadrature"
         found = wide.Phi(one.x, one.z, slope)
         yield compared("wide.Phi", found, expected, route, QUADRATURE)
@@ -147,12 +149,12 @@ def w1() -> Checks:
     yield from starts()
 
 
-def networks(one: Start, slope: float) -> Checks:
+def network_checks(one: Start, slope: float) -> Checks:
     """The network, its gradients and its training."""
     expected: Any
     found: Any
     W, b, a, x, y, _, z = one
-    out = plain(W, b, a, z, slope)
+    out = biased_outputs(W, b, a, z, slope)
     yield compared("wide.f wide.with_one", wide.f(z, one.V, a, slope), out)
     found = onehidden.forward(onehidden.Network(one.V, a, slope), onehidden.with_constant(z))[0]
     yield compared("onehidden.with_constant", found, out)
@@ -161,7 +163,7 @@ def networks(one: Start, slope: float) -> Checks:
     for kind, loss in KINDS.items():
 
         def mean(V: HostArray, loss: Any = loss) -> float:
-            return float(np.mean(loss(y * plain(V[:, :-1], V[:, -1], a, x, slope))))
+            return float(np.mean(loss(y * biased_outputs(V[:, :-1], V[:, -1], a, x, slope))))
 
         yield compared("wide.L wide.loss", wide.L(a, one.V, x, y, slope, kind), mean(one.V))
         steps = [1e-6 * np.eye(25)[k].reshape(5, 5) for k in range(25)]
@@ -171,7 +173,7 @@ def networks(one: Start, slope: float) -> Checks:
         yield compared("wide.dL_dV wide.dloss", found, expected, route, DIFFERENCES)
     route = "weights and biases apart, unit by unit"
     expected = np.concatenate(
-        [p if p.ndim == 2 else p[:, None] for p in heavy_ball(one, x, y, slope, 40, 0.2)], axis=1
+        [p if p.ndim == 2 else p[:, None] for p in apart(one, x, y, slope, 40, 0.2)], axis=1
     )
     found = wide.learn(one.V, a, x, y, slope, 40, 0.2)
     yield compared("wide.learn", found - one.V, expected - one.V, route, SOLVED)
@@ -179,7 +181,9 @@ def networks(one: Start, slope: float) -> Checks:
     trained = identity.identity_descent(net, one.x1, y, epochs=40, rate=0.2)
     name = "training.identity.identity_descent"
     yield compared(name, trained.net.W - one.V, expected - one.V, route, SOLVED)
-    yield compared(name, trained.q, y * plain(expected[:, :-1], expected[:, -1], a, x, slope))
+    yield compared(
+        name, trained.q, y * biased_outputs(expected[:, :-1], expected[:, -1], a, x, slope)
+    )
     fine = small_steps(slope)
     moved = identity.identity_flow(net, one.x1, y, time=4.0, share=0.002).net.W
     route = "20,000 small steps"
@@ -191,13 +195,13 @@ def networks(one: Start, slope: float) -> Checks:
 
 @cache
 def small_steps(slope: float) -> tuple[HostArray, HostArray]:
-    """The flow of `drawn` to time 4."""
-    one = drawn()
-    return heavy_ball(one, one.x, one.y, slope, 20_000, 2e-4, 0.0)
+    """The flow of `small_start` to time 4."""
+    one = small_start()
+    return apart(one, one.x, one.y, slope, 20_000, 2e-4, 0.0)
 
 
 def partial_f(one: Start, slope: float) -> Any:
-    return lambda z: plain(one.W, one.b, one.a, z, slope)
+    return lambda z: biased_outputs(one.W, one.b, one.a, z, slope)
 
 
 def error_by_loops(one: Start, slope: float, m: int, time: float) -> HostArray:
@@ -229,7 +233,7 @@ def starts() -> Checks:
 
 
 def w2() -> Checks:
-    one = drawn()
+    one = small_start()
     expected: Any
     for slope in SLOPES:
         kernel = kernels(one.x, one.x, slope)
@@ -271,7 +275,7 @@ def start_gradient(x: HostArray, slope: float) -> float:
 
 
 def w3() -> Checks:
-    one, eps = drawn(), 0.4
+    one, eps = small_start(), 0.4
     for slope, natural in product(SLOPES, (one.x, 0 * one.x)):
         u = np.stack([sum((one.y * row)[:, None] * one.x) for row in kernels(one.x, one.x, slope)])
         unit = np.stack([row / math.sqrt(row @ row) for row in u])
@@ -298,7 +302,7 @@ def w3() -> Checks:
 
 
 def w4() -> Checks:
-    one = drawn()
+    one = small_start()
     expected = []
     for z in one.z:
         inner = [float(x @ z) for x in one.x]

@@ -1,4 +1,4 @@
-"""(E5): the successor's experiment, (W1) to (W4): wide networks with biases, any data, short times.
+"""(E7): the successor's experiment, (W1) to (W4): wide networks with biases, any data, short times.
 
 f learns samples (X, y). Every sample gets a random target and is perturbed by one gradient step
 against f. g learns the perturbations alone, or the perturbed samples, with those targets. Does g
@@ -41,7 +41,7 @@ POINTS = 2_000
 """Samples, at most, on which the closed forms are asked for; of those that were learned."""
 
 
-class Problem(NamedTuple):
+class WideSamples(NamedTuple):
     """Samples with a 1 as last input, on their device."""
 
     x: Array  # (N, d + 1)
@@ -80,7 +80,7 @@ class Kept:
 _problems, _limits, _networks = Kept(), Kept(), Kept()
 
 
-def problem(config: WideConfig, inputs: Inputs) -> Problem:
+def wide_samples(config: WideConfig, inputs: Inputs) -> WideSamples:
     """The samples of a cell, by seed; f and g learn from the same ones whatever else is chosen."""
     if config.data in PAIRS:
         x, y, z, z_y = _images(config, inputs)
@@ -91,7 +91,7 @@ def problem(config: WideConfig, inputs: Inputs) -> Problem:
     x, y, z = (asarray(part, inputs.xp) for part in (x, y, z))
     x = onehidden.with_constant(x)
     gram = x @ x.T if x.shape[0] <= 2 * x.shape[1] else None
-    return Problem(x, y, onehidden.with_constant(z), labels, gram)
+    return WideSamples(x, y, onehidden.with_constant(z), labels, gram)
 
 
 def _drawn(config: WideConfig, name: str, n: int) -> tuple[HostArray, HostArray]:
@@ -99,7 +99,7 @@ def _drawn(config: WideConfig, name: str, n: int) -> tuple[HostArray, HostArray]
     x = artificial.samples("gauss", n, config.inputs, rng, config.dtype)
     y = artificial.labels(n, stream(config.seed, f"{name}/y"), config.dtype)
     if config.data == "shifted-gauss":
-        y = np.where(np.arange(n) % 2 == 0, 1, -1).astype(config.dtype)  # half of each
+        y = _halves(n).astype(config.dtype)
         x += (SHIFT * y)[:, None]
     return x, y
 
@@ -120,16 +120,16 @@ def _images(
     return found[0], found[1], found[2], found[3]
 
 
-def limits(problem: Problem, slope: float) -> Limits:
-    """(W1), (W2) on some of the samples learned and on all new ones."""
-    xp, x, known = namespace(problem.x), problem.x[:, :-1], min(POINTS, len(problem.x))
-    points = xp.concatenate([x[:known], problem.z[:, :-1]])
-    made_of = lazy.combined(x, problem.y, slope, problem.gram)
-    fhat, released = (lazy.lazy_function(points, x, problem.y, slope, one) for one in (1.0, 0.0))
+def limits(part: WideSamples, slope: float) -> Limits:
+    """What (W1) and (W2) say, on some of the samples learned and on all new ones."""
+    xp, x, known = namespace(part.x), part.x[:, :-1], min(POINTS, len(part.x))
+    points = xp.concatenate([x[:known], part.z[:, :-1]])
+    made_of = lazy.combined(x, part.y, slope, part.gram)
+    fhat, released = (lazy.lazy_function(points, x, part.y, slope, one) for one in (1.0, 0.0))
     return Limits(points, known, fhat, released, made_of)
 
 
-def network(config: WideConfig, name: str, xp: Any) -> onehidden.Network:
+def start_network(config: WideConfig, name: str, xp: Any) -> onehidden.Network:
     """f or g before training, by seed."""
     rng = stream(config.seed, f"{name}/W")
     W, a = onehidden.wide_start(config.hidden, config.inputs, rng)
@@ -137,11 +137,11 @@ def network(config: WideConfig, name: str, xp: Any) -> onehidden.Network:
     return onehidden.Network(W, a, config.slope)
 
 
-def trained(
+def learner(
     config: WideConfig, name: str, x: Array, y: Array, gram: Array | None, monitor: Monitor
 ) -> Trained:
     """f or g, trained on x (N, d + 1), y (N,)."""
-    net, (epochs, rate) = network(config, name, namespace(x)), config.course(name)
+    net, (epochs, rate) = start_network(config, name, namespace(x)), config.course(name)
     more: dict[str, Any] = {"monitor": monitor, "stage": name}
     with device_memory(f"training {name} on {x.shape[0]} samples", "use fewer samples"):
         if config.trainer == "gd" and config.loss == "identity":
@@ -151,6 +151,19 @@ def trained(
         if config.loss == "identity":
             return identity_flow(net, x, y, time=config.time(name), gram=gram, **more)
         return flow(net, x, y, config.loss, time=config.time(name), **more)
+
+
+def drawn_targets(config: WideConfig, n: int) -> HostArray:
+    """Targets t (n,), by seed, which nothing else depends on."""
+    rng = stream(config.seed, "target/y")
+    if config.targets == "balanced":
+        return rng.permutation(_halves(n)).astype(config.dtype)
+    return artificial.labels(n, rng, config.dtype)
+
+
+def _halves(n: int) -> HostArray:
+    """+1 and -1 in turn, (n,)."""
+    return np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
 
 
 def gradient_directions(net: onehidden.Network, x: Array) -> Array:
@@ -167,13 +180,12 @@ def compute(config: WideConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     samples, own = together(config)
     files = [inputs.images(*one).sha256 for one in reads(config)]
     key = (samples, inputs.xp.__name__, *files)
-    part: Problem = _problems(key, lambda: problem(config, inputs))
+    part: WideSamples = _problems(key, lambda: wide_samples(config, inputs))
     known: Limits = _limits((key, config.slope), lambda: limits(part, config.slope))
     x, y = part.x, part.y
-    f: Trained = _networks((key, own), lambda: trained(config, "f", x, y, part.gram, monitor))
+    f: Trained = _networks((key, own), lambda: learner(config, "f", x, y, part.gram, monitor))
     v = gradient_directions(f.net, x)
-    target = artificial.labels(len(x), stream(config.seed, "target/y"), config.dtype)
-    t = asarray(target, inputs.xp)
+    t = asarray(drawn_targets(config, len(x)), inputs.xp)
     found = {"cosine": cosine(known.made_of.u, v)}
     v *= (config.size * t)[:, None]
     if config.scenario == "samples":
@@ -181,9 +193,9 @@ def compute(config: WideConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     r = onehidden.with_constant(v)
     del v
     gram = r @ r.T if part.gram is not None else None
-    g = trained(config, "g", r, t, gram, monitor)
+    g = learner(config, "g", r, t, gram, monitor)
     del r, gram
-    found |= measured(part, f, g) | predicted(config, part, known, t, f, g)
+    found |= measured(part, f, g) | closed_forms(config, part, known, t, f, g)
     return Computed({name: float(value) for name, value in found.items()})
 
 
@@ -200,7 +212,7 @@ def fraction(condition: Array) -> float:
     return float(xp.mean(xp.astype(condition, xp.float64)))
 
 
-def measured(part: Problem, f: Trained, g: Trained) -> dict[str, float]:
+def measured(part: WideSamples, f: Trained, g: Trained) -> dict[str, float]:
     """Accuracies of f and g on what f learned, and on new samples if they have labels; how often
     their signs agree there."""
     f_z, g_z = (onehidden.forward(one.net, part.z)[0] for one in (f, g))
@@ -213,8 +225,8 @@ def measured(part: Problem, f: Trained, g: Trained) -> dict[str, float]:
     return found
 
 
-def predicted(
-    config: WideConfig, part: Problem, known: Limits, t: Array, f: Trained, g: Trained
+def closed_forms(
+    config: WideConfig, part: WideSamples, known: Limits, t: Array, f: Trained, g: Trained
 ) -> dict[str, float]:
     """The same of fhat and ghat, (W1) and (W3), and on how many new samples the conditions of (W4)
     hold. `_released` is without biases, `_targets` with what else g learns of these targets."""
@@ -285,7 +297,7 @@ def wide_cost(config: WideConfig) -> Estimate:
 
 EXPERIMENT = Experiment(
     config=WideConfig,
-    summary="Learn from one-step perturbations with wide networks, any data (E5).",
+    summary="Learn from one-step perturbations with wide networks, any data (E7).",
     compute=compute,
     cost=wide_cost,
     options=ImagesOptions,

@@ -1,4 +1,4 @@
-"""Cells of (E5): their options, with the released defaults, and the grids of the successor."""
+"""Cells of (E7): their options, with the released defaults, and the grids of the successor."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ RELEASED = {
 
 @dataclass(frozen=True, kw_only=True)
 class WideConfig(Config):
-    """One cell of E5: a wide network learns from the perturbations of another, (W1) to (W4).
+    """One cell of E7: a wide network learns from the perturbations of another, (W1) to (W4).
 
     What is left open is as released for the data and the scenario: see docs/wide.md.
     """
@@ -69,6 +69,8 @@ class WideConfig(Config):
     """samples N; of images at most"""
     hidden: int = 100
     """hidden units m"""
+    targets: Literal["random", "balanced"] = "random"
+    """targets: each +1 or -1 by chance, as released; or half of each, by chance"""
     slope: float = 0.0
     """slope gamma of the leaky ReLU, from 0 to below 1"""
     epsilon: float | None = None
@@ -144,7 +146,8 @@ def descent_time(epochs: int, rate: float, momentum: float = MOMENTUM) -> float:
 def together(config: WideConfig) -> tuple[WideConfig, WideConfig]:
     """The config with all that its samples do not depend on set alike, and with all that f does
     not: cells of a sweep that have the first in common come after one another, sorted by both."""
-    alike = replace(config, scenario="perturbations", epsilon=0.0, epochs_g=1, rate_g=1.0)
+    of_g: dict[str, Any] = {"targets": "random", "epochs_g": 1, "rate_g": 1.0}
+    alike = replace(config, scenario="perturbations", epsilon=0.0, **of_g)
     usual: dict[str, Any] = {"hidden": 1, "slope": 0.0, "epochs": 1, "rate_f": 1.0}
     return replace(alike, **usual, loss="identity", trainer="flow"), alike
 
@@ -163,7 +166,7 @@ def steps(most: float, count: int) -> tuple[float, ...]:
 
 SWEEPS: dict[tuple[str, str], Sequence[Table]] = {
     ("shifted-gauss", "perturbations"): (
-        {"dim": range(10, 101, 10)},
+        {"dim": range(10, 101, 10), "targets": ("random", "balanced")},
         {"dim": range(10, 51, 5), "loss": "logistic"},
         {"hidden": HIDDEN},
         {"n": NUMBERS},
@@ -174,6 +177,7 @@ SWEEPS: dict[tuple[str, str], Sequence[Table]] = {
     ),
     ("shifted-gauss", "samples"): (
         {"dim": (10, 50, 100, 500, *range(1_000, 5_001, 1_000))},
+        {"targets": "balanced"},
         {"dim": (10, 100, 1_000, 5_000), "loss": "logistic", "rate_f": 10.0, "rate_g": 10.0},
         {"hidden": HIDDEN},
         {"n": NUMBERS},
@@ -185,6 +189,7 @@ SWEEPS: dict[tuple[str, str], Sequence[Table]] = {
     **{
         ("gauss", scenario): (
             {"dim": (100, 200, 500, 1_000, 2_000, 4_000, 6_000, 8_000, 10_000)},
+            {"dim": (100, 1_000, 10_000), "targets": "balanced"},
             {"dim": (100, 1_000, 10_000), "loss": "logistic"},
             {"hidden": HIDDEN},
             {"n": NUMBERS},
@@ -200,6 +205,7 @@ SWEEPS: dict[tuple[str, str], Sequence[Table]] = {
             {"hidden": (*range(10, 101, 10), *range(200, 1_001, 100))},
             {"epochs": UP_TO_100, "epochs_g": 100},
             {"epochs_g": range(10, 101, 10)},
+            {"epsilon": steps(0.14, 10), "targets": "balanced"},
             {"epsilon": steps(0.14, 10)},
             {"epsilon": steps(most, 10), "loss": "logistic"},
             {"slope": SLOPES},

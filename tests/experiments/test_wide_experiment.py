@@ -1,4 +1,4 @@
-"""(E5): cells by reflfap/wide.py, defaults as released, what cells share, control, command line."""
+"""(E7): cells by reflfap/wide.py, defaults as released, what cells share, control, command line."""
 
 import json
 from dataclasses import replace
@@ -31,11 +31,11 @@ def test_a_cell_is_that_of_the_page(data, scenario):
     """The same samples, starts and targets by descent: (W1) to (W4) as reflfap/wide.py has them."""
     config = WideConfig(**SMALL, data=data, scenario=scenario, trainer="gd")
     part, found = (
-        wide.problem(config, Inputs()),
+        wide.wide_samples(config, Inputs()),
         metrics(data=data, scenario=scenario, trainer="gd"),
     )
     x, y, z = part.x[:, :-1], part.y, part.z[:, :-1]
-    f, g = (wide.network(config, name, np) for name in "fg")
+    f, g = (wide.start_network(config, name, np) for name in "fg")
     V = page.learn(f.W, f.a, x, y, 0.0, 40, 1.0)
     t = np.asarray(wide.artificial.labels(60, stream(0, "target/y"), "float64"))
     eta = page.perturb(x, t, V, f.a, 0.0, 0.1)
@@ -81,6 +81,24 @@ def test_without_perturbation_nothing_is_learned():
         # a function that has one sign classifies half; 16 seeds of 60 dependent samples
         assert none == pytest.approx(0.5, abs=0.15)
         assert some > 0.8
+
+
+def test_what_targets_sum_to_decides():
+    """Balanced targets change no sample and no f. Where there is little signal, the bias learns the
+    mean of random ones, and g has one sign; with balanced ones g knows the classes."""
+    options = {"n": 400, "dim": 20, "hidden": 50, "epsilon": 0.005, "epochs": 200}
+    random, balanced = (
+        [metrics(seed=k, targets=one, **options) for k in range(6)]
+        for one in ("random", "balanced")
+    )
+    assert [one["acc_f"] for one in random] == [one["acc_f"] for one in balanced]
+    means = [np.mean([row["acc_g"] for row in rows]) for rows in (random, balanced)]
+    # signal 0.005 * 0.3 sqrt(20) / 3, the mean of 400 targets 0.05 / 3, typically: seven times it
+    assert means[0] < 0.7
+    assert means[1] > 0.85
+    t = wide.drawn_targets(WideConfig(targets="balanced"), 400)
+    assert t.sum() == 0
+    assert len(set(t[:20] * np.where(np.arange(20) % 2, 1, -1))) == 2  # not in turn
 
 
 def test_defaults_are_released():
@@ -132,7 +150,7 @@ def digits(name, split):
 def test_images_are_those_of_the_pair(data):
     """Pixels on [0, 1] less the mean, the first class +1; all test images, and no others."""
     config = WideConfig(data=data, n=50, dtype="float64")
-    part = wide.problem(config, Inputs(images=digits))
+    part = wide.wide_samples(config, Inputs(images=digits))
     x, first = part.x[:, :-1] + PAIRS[data].mean, int(PAIRS[data].classes[0])
     second = int(PAIRS[data].classes[1])
     assert len(x) == 50
@@ -148,11 +166,11 @@ def test_images_are_those_of_the_pair(data):
 def test_cells_share_what_they_have_in_common(monkeypatch):
     """Samples and f are made once for cells that follow one another; numbers are those alone."""
     made = []
-    for name in ("problem", "limits", "trained"):
+    for name in ("wide_samples", "limits", "learner"):
         function = getattr(wide, name)
 
         def watched(*args, name=name, function=function):
-            made.append(args[1] if name == "trained" else name)
+            made.append(args[1] if name == "learner" else name)
             return function(*args)
 
         monkeypatch.setattr(wide, name, watched)
@@ -161,11 +179,11 @@ def test_cells_share_what_they_have_in_common(monkeypatch):
     wide._problems.last = wide._limits.last = wide._networks.last = (None, None)
     metrics(epsilon=0.1)
     assert metrics(epsilon=0.2) == alone
-    assert made == ["problem", "limits", "f", "g", "g"]
+    assert made == ["wide_samples", "limits", "f", "g", "g"]
     metrics(epsilon=0.2, hidden=12)
     assert made[5:] == ["f", "g"]
     metrics(epsilon=0.2, seed=1)
-    assert made[7:] == ["problem", "limits", "f", "g"]
+    assert made[7:] == ["wide_samples", "limits", "f", "g"]
 
 
 def test_cells_of_a_task_have_their_samples_in_common():
@@ -223,7 +241,7 @@ def test_the_commands(tmp_path, capsys):
 
 def test_a_seed_changes_all(tmp_path):
     """Samples, starts and targets; and the first samples do not depend on how many follow."""
-    one, other = (wide.problem(WideConfig(**SMALL, seed=k), Inputs()) for k in (0, 1))
+    one, other = (wide.wide_samples(WideConfig(**SMALL, seed=k), Inputs()) for k in (0, 1))
     assert not np.any(one.x[:, 0] == other.x[:, 0])
-    more = wide.problem(replace(WideConfig(**SMALL), n=90), Inputs())
+    more = wide.wide_samples(replace(WideConfig(**SMALL), n=90), Inputs())
     assert np.array_equal(more.x[:60], one.x)
