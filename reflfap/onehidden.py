@@ -20,8 +20,8 @@ class Network(NamedTuple):
     """f(x) = sum_j a_j phi(<w_j, x>), (N1); make it with `network`."""
 
     W: Array  # (m, d) hidden weights, rows w_j; trained
-    a: Array  # (m,) output weights +-1/sqrt(m); never trained
-    slope: float  # gamma in (0, 1)
+    a: Array  # (m,) output weights +-1/sqrt(m), or any, as in (W1); never trained
+    slope: float  # gamma in (0, 1); in (W1) also 0
 
     def __repr__(self) -> str:
         m, d = self.W.shape
@@ -52,6 +52,33 @@ def initial_weights(hidden: int, dim: int, rng: np.random.Generator | int) -> Ho
     rng = checks.generator("rng", rng)
     bound = 1 / math.sqrt(checks.whole_number("dim", dim, 1))
     return rng.uniform(-bound, bound, size=(checks.hidden_units(hidden), dim))
+
+
+def with_constant(x: Array) -> Array:
+    """(x, 1), (N, d + 1): a bias is the weight of one more input, which is always 1.
+
+    Exact for flow and descent, whose steps in a parameter depend on its own gradient alone. The
+    input has to be 1, and the bias's start its own: with sqrt(d) for 1, all weights could start
+    alike, but the bias would learn d times as fast.
+    """
+    xp = namespace(x)
+    return xp.concatenate([x, xp.ones_like(x[:, :1])], axis=1)
+
+
+def wide_start(
+    hidden: int, dim: int, rng: np.random.Generator | int
+) -> tuple[HostArray, HostArray]:
+    """W with biases as last column, (m, d + 1), and a, (m,), float64 on the host, as in (W1):
+    w_j ~ N(0, I/d), b_j ~ N(0, 1), a_j ~ N(0, 1/m).
+
+    Drawn unit by unit, so that the first units do not depend on how many follow.
+    """
+    rng = checks.generator("rng", rng)
+    drawn = rng.standard_normal(
+        (checks.whole_number("hidden", hidden, 1), checks.whole_number("dim", dim, 1) + 2)
+    )
+    drawn[:, :dim] /= math.sqrt(dim)
+    return drawn[:, :-1], drawn[:, -1] / math.sqrt(hidden)
 
 
 def activation(z: Array, slope: float) -> Array:

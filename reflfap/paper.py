@@ -101,7 +101,7 @@ def gradient_flow(W, x, y, gamma, time, steps, kind="exponential"):
     return W
 
 
-def gradient_descent(W, x, y, gamma, epochs, kind="exponential", lr=0.01, mu=0.9):
+def gradient_descent(W, x, y, gamma, epochs, kind="exponential", lr=0.01, mu=0.9, L=L, dL_dW=dL_dW):
     """(N6) [released] v <- mu v + dL/dW, W <- W - lr v.
 
     lr is cut to a tenth after more than 10 epochs in a row without a relative improvement of the

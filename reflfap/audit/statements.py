@@ -20,6 +20,7 @@ from reflfap.audit import (
     further_checks,
     theory_checks,
     uniqueness_checks,
+    wide_checks,
 )
 from reflfap.audit.checks import Checks, Compared
 from reflfap.data_loaders.artificial import samples
@@ -30,7 +31,7 @@ from reflfap.theory.orthogonality import orthogonality
 SOURCE = Path(__file__).resolve().parent.parent
 TAG = re.compile(r"\([A-Z]\d\)")
 HEAD = re.compile(r"\s*(\([A-Z]\d\)(?:, \([A-Z]\d\))*)[:, ]")  # as in "(L4), L2: ..."
-EXPERIMENTS = {f"(E{number})" for number in range(1, 7)}
+EXPERIMENTS = {f"(E{number})" for number in range(1, 8)}
 
 
 class Statement(NamedTuple):
@@ -44,7 +45,10 @@ class Statement(NamedTuple):
     def checks(self) -> Checks:
         """Its comparisons: those of n1 for (N1), and so on."""
         name = self.tag[1:-1].lower()
-        modules = (checks, theory_checks, uniqueness_checks, further_checks, asymptotic_checks)
+        modules = (
+            *(checks, theory_checks, uniqueness_checks, further_checks, asymptotic_checks),
+            wide_checks,
+        )
         yield from next(vars(one)[name] for one in modules if name in vars(one))()
 
 
@@ -57,6 +61,9 @@ def _statements() -> Iterator[Statement]:
 EVERY = tuple(_statements())
 BEYOND = {"(R1)", "(R2)", "(L5)", "(A1)", "(A2)", "(A3)", "(C1)", "(C2)"}
 """Not of the paper, so that reflfap/paper.py does not have them."""
+SUCCESSOR = {"(W1)", "(W2)", "(W3)", "(W4)"}
+"""Of the successor, in reflfap/wide.py."""
+PAGES = ("paper.", "wide.")
 STATEMENTS = tuple(one for one in EVERY if one.tag not in EXPERIMENTS)  # docs/theory.md has them
 
 
@@ -101,7 +108,7 @@ class Row(NamedTuple):
     reason: str
     passed: bool
     number: str = ""
-    paper: tuple[tuple[str, str], ...] = ()  # places in reflfap/paper.py, and the lines there
+    paper: tuple[tuple[str, str], ...] = ()  # places in paper.py or wide.py, and the lines there
     findings: tuple[Finding, ...] = ()
     met_by_released_data: dict[str, float] | None = None  # (T1) alone: a condition on data
 
@@ -170,8 +177,8 @@ def _row(statement: Statement, listed: list[Definition], defined: dict[str, Defi
     findings = tuple(worst.values())
     names = dict.fromkeys([one.name for one in listed] + [one.function for one in findings])
     code = [defined[name] for name in names if name in defined]
-    quick = tuple(one.place for one in code if not one.name.startswith("paper."))
-    stated = tuple((one.place, one.lines) for one in code if one.name.startswith("paper."))
+    quick = tuple(one.place for one in code if not one.name.startswith(PAGES))
+    stated = tuple((one.place, one.lines) for one in code if one.name.startswith(PAGES))
     nearest = max(findings, key=lambda one: one.excess)
     return Row(
         *(statement.tag, statement.statement, statement.words, quick),

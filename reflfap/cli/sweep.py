@@ -218,6 +218,8 @@ def _rows(task: Task, rate: float) -> Iterator[dict[str, Any]]:
         if task.network is None and task.sharing is not None:  # one of those of the task
             flops = training_flops(config, config.n_adv)
             flops += attack_flops(config) if number == 0 else 0.0
+        elif task.network is None:
+            flops = experiment_of(config).cost(config).flops
         yield {
             "id": identity(config),
             "what": task.network or "cell",

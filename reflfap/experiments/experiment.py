@@ -259,6 +259,10 @@ class Experiment(Generic[Kind]):
     """grids of its sweeps by name; an experiment without one has no sweeps"""
     sharing: Any = None
     """what cells of a sweep have in common: an experiments.cell.Sharing"""
+    together: Callable[[Kind], tuple[Config, Config]] | None = None
+    """of cells that share what memory holds: what those of one task have alike, and their order"""
+    accuracies: Sequence[str] = ("acc_adversarial_test",)
+    """what each row of its table must have, where no networks are shared"""
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ MODULES = {
     "perturb": "reflfap.experiments.perturb",
     "learn": "reflfap.experiments.learn",
     "learn-set": "reflfap.experiments.learn_set",
+    "wide": "reflfap.experiments.wide",
 }
 
 

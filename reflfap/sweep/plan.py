@@ -58,8 +58,12 @@ def plan(configs: Iterable[Config]) -> list[Task]:
     """The tasks of all cells, networks and stages before the cells that need them."""
     first: dict[str, Task] = {}
     groups: dict[Any, list[Any]] = {}
+    beside: dict[Any, list[tuple[str, Any]]] = {}
     for config in configs:
-        if experiment_of(config).sharing is None:
+        if (together := experiment_of(config).together) is not None:
+            alike, order = together(config)
+            beside.setdefault(alike, []).append((str(order), config))
+        elif experiment_of(config).sharing is None:
             first |= {task.key: task for task in _stages(config)}
         else:
             groups.setdefault(replace(config, n_adv=1), []).append(config)
@@ -76,7 +80,15 @@ def plan(configs: Iterable[Config]) -> list[Task]:
         flops = attack_flops(largest) + sum(training_flops(one, one.n_adv) for one in group)
         memory = _process(cell_cost(largest).memory)
         cells.append(Task(None, tuple(group), tuple(dict.fromkeys(needs)), flops, memory))
-    return [*first.values(), *cells]
+    return [*first.values(), *cells, *map(_beside, beside.values())]
+
+
+def _beside(group: list[tuple[str, Any]]) -> Task:
+    """Cells one after the other, those in a row that have most in common."""
+    configs = tuple(config for _, config in sorted(group, key=lambda one: one[0]))
+    costs = [experiment_of(config).cost(config) for config in configs]
+    memory = _process(max(one.memory for one in costs))
+    return Task(None, configs, (), sum(one.flops for one in costs), memory)
 
 
 def _stages(config: Config) -> list[Task]:

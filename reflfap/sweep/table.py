@@ -163,10 +163,9 @@ def _option_names(kind: type[Config]) -> set[str]:
 
 
 def _accuracies(kind: type[Config]) -> list[str]:
-    """Of all cells: of the three networks where cells share some, else of the one, on its test
-    images."""
-    if named(kind.experiment).sharing is None:
-        return ["acc_adversarial_test"]
+    """Of all cells: of the three networks where cells share some, else what the experiment says."""
+    if (experiment := named(kind.experiment)).sharing is None:
+        return list(experiment.accuracies)
     return [f"acc_{network}" for network in NETWORKS]
 
 

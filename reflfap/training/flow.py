@@ -197,6 +197,7 @@ class _Flow:
         self.low_rank = self.n > 2 * x.shape[1]  # then D X X^T is cheaper than D K
         self.K = x @ x.T
         self.unsolved = 0
+        self.scale = _unequal(net.a)
         self.M: Array = None  # (N, N), reused: a new one each time would cost as much as K o M
 
     def start(self) -> tuple[State, float, list[Row]]:
@@ -258,6 +259,10 @@ class _Flow:
         """D K, (m, N): the change of Z that the change D of C makes."""
         return (D @ self.x) @ self.x.T if self.low_rank else D @ self.K
 
+    def weighed(self, slopes: Array) -> Array:
+        """phi'(Z) times sqrt(m) |a_j|, which is 1 but in (W1)."""
+        return slopes if self.scale is None else slopes * self.scale[:, None]
+
     def attempt(
         self, state: State, h: float, tolerance: float
     ) -> tuple[State, Array, float, float]:
@@ -266,11 +271,11 @@ class _Flow:
         iterations, and operations.
         """
         c, inner = h / self.n, 0.01 * tolerance
-        self.M = interaction(self.K, state.slopes, self.M)
+        self.M = interaction(self.K, self.weighed(state.slopes), self.M)
         whole = implicit_step(self.loss, self.M, self.y, state.q, c, inner)
         first = implicit_step(self.loss, self.M, self.y, state.q, c / 2, inner)
         middle = self.moved(state, h / 2, self.force(state, c / 2 * first.r))
-        self.M = interaction(self.K, middle.slopes, self.M)
+        self.M = interaction(self.K, self.weighed(middle.slopes), self.M)
         second = implicit_step(self.loss, self.M, self.y, middle.q, c / 2, inner)
         change = self.force(state, c * (first.r - whole.r))
         change += self.force(middle, c * second.r)
@@ -280,6 +285,14 @@ class _Flow:
         spread = 4 * m * n * d if self.low_rank else 2 * m * n**2
         newton, flops = sum(solve.newton for solve in solves), 2 * spread + 2 * m * n**2 + vectors
         return end, rms(end.q - second.q), float(newton), float(flops)
+
+
+def _unequal(a: Array) -> Array | None:
+    """sqrt(m) |a_j|, (m,), unless all are 1 to rounding."""
+    xp = namespace(a)
+    scale = math.sqrt(a.shape[0]) * xp.abs(a)
+    low, high = floats(xp.min(scale), xp.max(scale))
+    return None if max(1 - low, high - 1) < 1e-6 else scale
 
 
 def _percent(t: float, time: float) -> int:

@@ -16,6 +16,7 @@ from reflfap.audit.statements import (
     EVERY,
     SOURCE,
     STATEMENTS,
+    SUCCESSOR,
     definitions,
     locate,
     unknown_tags,
@@ -48,7 +49,8 @@ def test_every_statement_holds(rows):
     for row in rows:
         assert row.passed, row
         assert row.places
-        assert all(place.startswith("reflfap/paper.py:") for place, _ in row.paper)
+        page = "wide" if row.tag in SUCCESSOR else "paper"
+        assert all(place.startswith(f"reflfap/{page}.py:") for place, _ in row.paper)
         assert bool(row.paper) == (row.tag not in BEYOND)
     assert unknown_tags() == []
 
@@ -57,7 +59,7 @@ def test_every_statement_holds(rows):
 def test_the_tags_are_those_of_the_paper():
     """Tags of the specification that head a line or a bullet, experiments aside; and our own."""
     listed = set(re.findall(r"^\s?(\([NTPL]\d\))", PAPER.read_text(), flags=re.M))
-    assert {one.tag for one in STATEMENTS} == listed | BEYOND
+    assert {one.tag for one in STATEMENTS} == listed | BEYOND | SUCCESSOR
 
 
 def test_every_function_has_a_check_and_errors(rows):
@@ -66,8 +68,10 @@ def test_every_function_has_a_check_and_errors(rows):
     compared = {(row.tag, one.function) for row in rows for one in row.findings}
     listed = {(tag, one.name) for tag, found in locate(SOURCE).items() for one in found}
     assert {one for one in listed if one[0] in {row.tag for row in rows}} <= compared
-    stated = {one.name for one in definitions(SOURCE) if re.match(r"paper\.\w+$", one.name)}
-    assert stated - {name for _, name in compared} == {"paper.main"}
+    stated = {one.name for one in definitions(SOURCE) if re.match(r"(paper|wide)\.\w+$", one.name)}
+    assert stated - {name for _, name in compared} == {
+        *("paper.main", "wide.main", "wide.learn_from_perturbations")
+    }
     planted = Counter((one.tag, one.function) for one in mutations())
     assert set(planted) == compared
     assert min(planted.values()) >= 3

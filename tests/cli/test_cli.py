@@ -375,7 +375,7 @@ UNKNOWN = {  # what was asked for: what the message says
     ("run", "artifical"): "did you mean run artificial",
     ("rum", "images"): "got rum images; did you mean run images",
     ("lists",): "did you mean list?",
-    ("sweep", "nothing"): "expected one of sweep artificial, sweep images, sweep learn, sweep stat",
+    ("sweep", "nothing"): "expected one of sweep artificial, sweep images, sweep learn, sweep wide",
 }
 
 

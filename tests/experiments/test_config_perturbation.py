@@ -113,8 +113,8 @@ def test_the_classifier_is_the_presets(dataset):
 
 @pytest.mark.parametrize("dataset", DATA_SETS)
 def test_which_epochs_classifier_is_attacked(dataset):
-    """The best epoch's of preset paper, as released, the last one's of cpu; an id that says which is
-    enough, and one that says another is refused."""
+    """The best epoch's of preset paper, as released, the last one's of cpu; an id that says which
+    is enough, and one that says another is refused."""
     for preset, usual in (("paper", "best"), ("cpu", "last")):
         config = PerturbConfig(dataset=dataset, preset=preset)
         assert config.classifier_epoch == config.usual_classifier.keep_epoch == usual

@@ -26,11 +26,13 @@ USUAL: dict[Words, Words] = {
     ("run", "artificial"): sites.ARTIFICIAL[2:],
     ("run", "images"): sites.IMAGES[2:],
     ("run", "certificates"): sites.CERTIFICATES[2:],
+    ("run", "wide"): sites.WIDE[2:],
     ("run", "classify"): sites.CLASSIFY[2:],
     ("run", "perturb"): sites.PERTURB[2:],
     ("run", "learn"): sites.LEARN[2:],
     ("sweep", "artificial"): sites.SWEEP[2:],
     ("sweep", "images"): ("--preset", "smoke"),
+    ("sweep", "wide"): ("--preset", "smoke"),
     ("sweep", "learn"): ("--preset", "smoke", "--dry-run"),
     ("data", "fetch"): ("mnist",),
     ("data", "convert"): ("mnist",),
@@ -45,7 +47,7 @@ RARE = (("audit",), ("sweep", "images"), ("figures",), ("run", "learn"), ("run",
 """Take a second or more."""
 
 LEFT_OUT = {"scheduler", "mutate", "all"}
-ENDLESS = {"epochs", "attack_steps", "starts"}
+ENDLESS = {"epochs", "epochs_g", "attack_steps", "starts"}
 PATHS = {"out", "to", "folder", "html", "data_dir", "reference", "grid", "npz", "png"}
 
 HUGE = ("1" + 30 * "0", str(2**63), "1e308", "1000000000000")

@@ -28,6 +28,7 @@ IMAGES: Words = (
     *("run", "images", "--hidden", "4", "--n", "40", "--n-adv", "30", "--epochs", "100"),
 )
 CERTIFICATES: Words = ("run", "certificates", "--starts", "1", "--time", "10", "--hidden", "2")
+WIDE: Words = ("run", "wide", "--n", "30", "--dim", "8", "--hidden", "4", "--epochs", "20")
 CLASSIFY: Words = (
     *("run", "classify", "--epochs", "1", "--subset", "40", "--batch", "20", "--width", "1"),
 )

@@ -22,6 +22,7 @@ LAYERS = [
     {"reflfap.files"},
     {"reflfap.backend", "reflfap.machine", "reflfap.monitor"},
     {"reflfap.paper", "reflfap.checks", "reflfap.rng"},
+    {"reflfap.wide"},
     {"reflfap.losses", "reflfap.data_loaders"},  # the light ones: tables, formats, arrays
     {"reflfap.onehidden", "reflfap.norms", "reflfap.float16"},
     {"reflfap.attacks"},
@@ -105,7 +106,7 @@ def test_there_is_no_circle():
 
 def test_special_rules():
     """attacks knows no network; experiments do no input or output; cupy stands in one place;
-    paper.py knows nothing but how an array's library is found."""
+    paper.py knows nothing but how an array's library is found, wide.py that and paper.py."""
     for path in PACKAGE:
         name, names = module_name(path), imports(path)
         if name == "reflfap.attacks":
@@ -114,11 +115,15 @@ def test_special_rules():
             assert not names & {"h5py", "reflfap.runs.store", "reflfap.sealed", "tqdm"}
         if name == "reflfap.paper":
             assert {one for one in names if one.startswith("reflfap")} == {"reflfap.backend"}
+        if name == "reflfap.wide":
+            own = {one for one in names if one.startswith("reflfap")}
+            assert own == {"reflfap.backend", "reflfap.paper"}
         libraries = {one.split(".")[0] for one in names}
         assert bool(libraries & {"cupy", "cupyx"}) == (name == "reflfap.backend"), name
         assert not names & {"torch", "pickle"}
 
 
+PAGES = [ROOT / "reflfap" / name for name in ("paper.py", "wide.py")]
 MEANS_THE_SAME = {
     *("compute", "cost", "before"),  # of an experiment, as in experiments.experiment
     "settled",  # the config of a command line with what its files say
@@ -130,7 +135,7 @@ def test_a_public_name_means_one_thing():
     """No two modules of the package define one public name, but for what means the same."""
     places = defaultdict(list)
     for path in PACKAGE:
-        if path.name in ("paper.py", "library.py"):  # which state, and offer, what others do
+        if path in PAGES or path.name == "library.py":  # which state, and offer, what others do
             continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
@@ -221,8 +226,8 @@ def test_documented_functions_exist():
 
 
 def test_every_tag_is_explained():
-    """docs/theory.md has a paragraph for each statement of the audit."""
-    text = (ROOT / "docs" / "theory.md").read_text()
+    """docs/theory.md or docs/wide.md has a paragraph for each statement of the audit."""
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("theory.md", "wide.md"))
     for one in STATEMENTS:
         assert f"**{one.tag}**" in text, one.tag
 
