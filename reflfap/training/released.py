@@ -39,7 +39,7 @@ def train_in_float16(
     monitor: Monitor = SILENT,
     stage: str = "training",
 ) -> Trained:
-    """(N6) in the arithmetic of `reflfap.float16`, on samples x (N, d) float32, labels y (N,).
+    """Train as (N6) does, in the arithmetic of `reflfap.float16`: x (N, d) float32, y (N,).
 
     By descent itself, all of it if `descend` asks for it and FIRST_EPOCHS where steps are long;
     else by gradient flow in float32, to the loss at which descent stops or the time of the epochs,

@@ -147,7 +147,8 @@ def losses_seen():
         seen.append(float(L(*args)))
         return seen[-1]
 
-    with patch.object(paper, "L", watched):
+    *others, _, gradient = paper.gradient_descent.__defaults__
+    with patch.object(paper.gradient_descent, "__defaults__", (*others, watched, gradient)):
         yield seen
 
 
