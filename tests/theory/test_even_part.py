@@ -206,7 +206,7 @@ def test_with_all_the_noise_it_learns_the_odd_part_and_twice_the_even_one(dim, n
 def test_the_unit_of_the_data_plays_no_part(sizes, size, scale):
     """x, and the size of L2, times a number: the same, once the start of the weights is outgrown,
     which has a unit. Beside margins of 200 it adds less than (3 |w_0|/200)^2, some 10^-4, to the
-    variance of each part; of few samples the even part's is small, so that it is some 10^-3 of that."""
+    variance of each part; of few samples the even part's is small, so it is some 10^-3 of that."""
     here = parts_accuracy(sizes, "l2", size, VARIANCE, False, FOREVER)
     there = parts_accuracy(sizes, "l2", scale * size, scale**2 * VARIANCE, False, FOREVER)
     assert list(there) == pytest.approx(list(here), abs=3e-3)
