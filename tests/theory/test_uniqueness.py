@@ -298,6 +298,11 @@ def test_the_aligned_point_is_there(seed, n, slope, part):
     assert mu.max() <= most * (1 + 1e-9)
 
 
+def test_bounds_by_hand():
+    """(R1): at r = 1/4 and gamma = 1/2, h mu_n is from (1/2)/(3/4) to 4/3, and h = 5/8."""
+    assert scaled_multiplier_bounds(0.25, 0.5) == pytest.approx((16 / 15, 32 / 15), rel=1e-15)
+
+
 @given(seed=SEEDS, slope=SLOPES)
 def test_the_upper_bound_is_met(seed, slope):
     """(R1): by two samples of one label with an obtuse angle."""
