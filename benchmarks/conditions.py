@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.raw_images import two_classes
 from reflfap import losses, onehidden
 from reflfap.backend import HostArray
-from reflfap.data_loaders import artificial
 from reflfap.errors import NoKKTPointError
+from reflfap.experiments.artificial import ArtificialConfig, natural
 from reflfap.experiments.certificates import REGIMES, draw
 from reflfap.rng import stream
 from reflfap.theory import boundary, kkt, odd_part, orthogonality, uniqueness
@@ -34,8 +34,7 @@ class Data(NamedTuple):
 
 
 def data_sets() -> Iterator[Data]:
-    x = artificial.samples("uniform", 1_000, 10_000, stream(0, "natural/x"), "float64")
-    yield Data("(E1)", x, artificial.labels(1_000, stream(0, "natural/y"), "float64"), 0.01)
+    yield Data("(E1)", *natural(ArtificialConfig(dtype="float64")), 0.01)
     images = two_classes("mnist", (3, 7), 1_000)
     if images is None:
         print("REFLFAP_DATA is not set: no images")

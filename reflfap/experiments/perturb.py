@@ -1,8 +1,9 @@
 """A perturbed image set as a run, the second stage of (E2)."""
 
+from collections.abc import Iterator
 from functools import partial
 
-from reflfap.backend import asarray
+from reflfap.backend import HostArray, asarray
 from reflfap.data_loaders.registry import data_set
 from reflfap.deep import classifier
 from reflfap.errors import refuse
@@ -24,7 +25,7 @@ from reflfap.experiments.experiment import (
     identity,
 )
 from reflfap.experiments.perturb_config import PerturbConfig
-from reflfap.experiments.perturbed_set import CHUNK, weights_digest
+from reflfap.experiments.perturbed_set import CHUNK, Block, weights_digest
 from reflfap.fast.worker_pool import WorkerPool
 from reflfap.monitor import Monitor
 
@@ -45,11 +46,17 @@ def compute(config: PerturbConfig, inputs: Inputs, monitor: Monitor) -> Computed
     make = partial(perturb, config, margin, samples, inputs=inputs, monitor=monitor)
     perturbed_set.make_blocks(samples, names, make, monitor)
     blocks = partial(perturbed_set.kept_blocks, names, monitor)
-    found = perturbed_set.summary(config, samples, blocks())
-    gradients = perturbed_set.probe_gradients(config, margin, test, inputs)
+    taken: list[HostArray] = []
     with WorkerPool(inputs.workers) as pool:
-        images = (block.x.reshape(-1, *shape) for block in blocks())
-        taken = [classifier.predictions(network, on_device, x, pool) for x in images]
+
+        def classified() -> Iterator[Block]:
+            for block in blocks():
+                x = block.x.reshape(-1, *shape)
+                taken.append(classifier.predictions(network, on_device, x, pool))
+                yield block
+
+        found = perturbed_set.summary(config, samples, classified())
+    gradients = perturbed_set.probe_gradients(config, margin, test, inputs)
     metrics = {
         **found.metrics,
         "attack_success_argmax": perturbed_set.mean_over_targets(samples.target, taken),

@@ -61,6 +61,13 @@ class Limits(NamedTuple):
     made_of: lazy.Combined
 
 
+class New(NamedTuple):
+    """f and g on the new samples, (n,)."""
+
+    f: Array
+    g: Array
+
+
 class Kept:
     """The last thing that was made, by key: cells of a sweep that follow each other share it.
 
@@ -192,10 +199,10 @@ def compute(config: WideConfig, inputs: Inputs, monitor: Monitor) -> Computed:
         v += x[:, :-1]
     r = onehidden.with_constant(v)
     del v
-    gram = r @ r.T if part.gram is not None else None
-    g = learner(config, "g", r, t, gram, monitor)
-    del r, gram
-    found |= measured(part, f, g) | closed_forms(config, part, known, t, f, g)
+    g = learner(config, "g", r, t, None, monitor)
+    del r
+    on_new = New(*(onehidden.forward(one.net, part.z)[0] for one in (f, g)))
+    found |= measured(part, f, g, on_new) | closed_forms(config, part, known, t, on_new)
     return Computed({name: float(value) for name, value in found.items()})
 
 
@@ -212,10 +219,10 @@ def fraction(condition: Array) -> float:
     return float(xp.mean(xp.astype(condition, xp.float64)))
 
 
-def measured(part: WideSamples, f: Trained, g: Trained) -> dict[str, float]:
+def measured(part: WideSamples, f: Trained, g: Trained, on_new: New) -> dict[str, float]:
     """Accuracies of f and g on what f learned, and on new samples if they have labels; how often
     their signs agree there."""
-    f_z, g_z = (onehidden.forward(one.net, part.z)[0] for one in (f, g))
+    f_z, g_z = on_new
     g_x = onehidden.forward(g.net, part.x)[0]
     found = {"acc_f": fraction(f.q > 0), "acc_g": fraction(part.y * g_x > 0)}
     found["agreement"] = fraction(f_z * g_z > 0)
@@ -226,7 +233,7 @@ def measured(part: WideSamples, f: Trained, g: Trained) -> dict[str, float]:
 
 
 def closed_forms(
-    config: WideConfig, part: WideSamples, known: Limits, t: Array, f: Trained, g: Trained
+    config: WideConfig, part: WideSamples, known: Limits, t: Array, on_new: New
 ) -> dict[str, float]:
     """The same of fhat and ghat, (W1) and (W3), and on how many new samples the conditions of (W4)
     hold. `_released` is without biases, `_targets` with what else g learns of these targets."""
@@ -235,7 +242,7 @@ def closed_forms(
     both = lazy.taught(known.points, x, u, t, config.size, at)
     p, y = known.known, part.y[: known.known]
     signal, whole = config.size * both.signal, both.whole(config.size)
-    f_z, g_z = (onehidden.forward(one.net, part.z)[0] for one in (f, g))
+    f_z, g_z = on_new
     fhat, z = known.fhat, known.points[p:]
     times = config.time("f"), config.time("g")
     spread = lazy.kernel_spread(known.made_of.low, known.made_of.high)
