@@ -5,7 +5,7 @@
 # make docs         the documentation as a site that needs no network: build/docs/index.html
 # make bench        the measurements in benchmarks/ (installs PyTorch, the peer)
 # make test-gpu     the tests on CuPy too, where there is an NVIDIA GPU; CUDA=12 for an older driver
-# make bench-gpu    one cell on NumPy and on CuPy, compared and timed: gpu-report.md and .json
+# make bench-gpu    what a GPU does, in eight minutes: sealed records in gpu-record/
 #
 # Each creates .venv once, with the versions in constraints.txt; after that nothing is downloaded.
 
@@ -58,7 +58,8 @@ test-gpu: $(VENV)/gpu-$(CUDA).stamp
 	$(BIN)/pytest -m "not slow"
 
 bench-gpu: $(VENV)/gpu-$(CUDA).stamp
-	$(UNRESTRICTED) $(BIN)/python -m benchmarks.gpu
+	$(UNRESTRICTED) $(BIN)/python -m benchmarks.gpu_record --out gpu-record
+	$(BIN)/python -m benchmarks.gpu_record.page gpu-record > gpu-record/record.md
 
 clean:
 	rm -rf $(VENV)

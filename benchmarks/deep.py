@@ -24,6 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.timing import paired, print_machine
+from reflfap.backend import asarray
 from reflfap.deep import classifier, layers
 from reflfap.deep.convnet import convnet
 from reflfap.deep.network import initial_arrays, running
@@ -61,27 +62,28 @@ CASES = {
 
 
 class Problem:
-    """Network, weights and `n` random images of a case."""
+    """Network, weights on `xp`, and `n` random images of a case."""
 
-    def __init__(self, case, n, dtype="float32"):
+    def __init__(self, case, n, dtype="float32", xp=np):
         self.channels, side = (3, 32) if case.size else (1, 28)
         self.shape = (self.channels, side, side)
         self.constants = (0.5,) * self.channels, (0.25,) * self.channels
         build = partial(wideresnet, *case.size) if case.size else convnet
         self.network = build(*self.constants)
-        self.weights = initial_arrays(self.network, stream(0, "weights"), dtype)
+        initial = initial_arrays(self.network, stream(0, "weights"), dtype)
+        self.weights = {name: asarray(values, xp) for name, values in initial.items()}
         rng = stream(0, "images")
         x = rng.random((n, *self.shape), dtype=dtype)
         self.images = classifier.Images(x, rng.integers(0, 10, n))
 
 
-def ours(case, pool):
+def ours(case, pool, xp=np):
     """The call to time, for a pool at work."""
-    problem = Problem(case, case.batch)
+    problem = Problem(case, case.batch, xp=xp)
     network, weights, (x, y) = problem.network, problem.weights, problem.images
     if not case.step:
         margin = classifier.margin_function(network, weights, problem.shape)
-        flat = x.reshape(len(x), -1)
+        flat, y = asarray(x.reshape(len(x), -1), xp), asarray(y, xp)
 
         def part_of_gradient(part, total):
             rows = share(len(x), pool.workers, part)
@@ -89,7 +91,7 @@ def ours(case, pool):
 
         return partial(pool.run, part_of_gradient)
 
-    velocity = {name: np.zeros_like(w) for name, w in weights.items() if not running(name)}
+    velocity = {name: xp.zeros_like(w) for name, w in weights.items() if not running(name)}
     number = itertools.count()
 
     def step():
@@ -101,8 +103,8 @@ def ours(case, pool):
     return step
 
 
-def twin(case, problem, memory_format=FORMATS[0], **options):
-    """The network in PyTorch, with the same weights, and the images."""
+def twin(case, problem, memory_format=FORMATS[0], device="cpu", **options):
+    """The network in PyTorch on a device, with the same weights, and the images."""
     import torch
 
     from benchmarks import torch_networks
@@ -112,18 +114,18 @@ def twin(case, problem, memory_format=FORMATS[0], **options):
         module = torch_networks.WideResNet(*case.size, *problem.constants, **options)
     else:
         module = torch_networks.ConvNet(*problem.constants)
-    x, y = map(torch.from_numpy, problem.images)
+    x, y = (torch.from_numpy(part).to(device) for part in problem.images)
     how = {"dtype": x.dtype, "memory_format": getattr(torch, memory_format)}
-    torch_networks.load(module.to(**how), classifier.to_released(problem.weights))
+    torch_networks.load(module.to(device, **how), classifier.to_released(problem.weights))
     return module, x.to(**how), y
 
 
-def theirs(case, memory_format):
+def theirs(case, memory_format, device="cpu"):
     """The call to time in PyTorch."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    module, x, y = twin(case, Problem(case, case.batch), memory_format)
+    module, x, y = twin(case, Problem(case, case.batch), memory_format, device)
     if not case.step:
         module.eval().requires_grad_(False)
         x.requires_grad_()

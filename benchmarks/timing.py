@@ -63,3 +63,27 @@ def processor() -> str:
         return f"{models[0]} x {len(models)}"
     except (OSError, IndexError):
         return platform.processor() or platform.machine()
+
+
+class Repeated(NamedTuple):
+    """Seconds a call takes, and how long until it returns: on a device its work is then handed out,
+    and goes on."""
+
+    seconds: float
+    queued: float
+
+
+def repeated(
+    call: Callable[[], object], wait: Callable[[], object], blocks: int = 5, each: int = 3
+) -> Repeated:
+    """Medians over blocks of `each` calls, before and after which `wait` waits for the device."""
+    call(), call(), wait()
+    found = []
+    for _ in range(blocks):
+        start = time.perf_counter()
+        for _ in range(each):
+            call()
+        queued = time.perf_counter() - start
+        wait()
+        found.append(((time.perf_counter() - start) / each, queued / each))
+    return Repeated(*map(statistics.median, zip(*found, strict=True)))

@@ -6,13 +6,18 @@ function keeps dtype and library. A gradient is named after what it belongs to, 
 dy is the gradient of the loss with respect to the output of the layer.
 """
 
-from reflfap.backend import Array, namespace, slices
+import numpy as np
+
+from reflfap.backend import Array, namespace, on_host, slices
 from reflfap.errors import refuse
 from reflfap.fast import winograd
 from reflfap.fast.worker_pool import Total
 
 COLUMNS = 2**21
 """Numbers in the columns of a piece of a plain convolution: 8 MiB in float32."""
+
+DEVICE_COLUMNS = 2**27
+"""The same on a device: 512 MiB."""
 
 
 def normalise(x: Array, mean: Array, std: Array) -> Array:
@@ -82,7 +87,7 @@ def plain_convolution(x: Array, w: Array, b: Array, stride: int, padding: int) -
     height, width = ((size - r) // stride + 1 for size in wide.shape[:2])
     y = xp.empty((height, width, x.shape[2], K), dtype=x.dtype)
     flat = w.reshape(-1, K)
-    for some in slices(x.shape[2], max(1, COLUMNS // (height * width * len(flat)))):
+    for some in _pieces(x, height * width * len(flat)):
         columns = _columns(wide[:, :, some], r, stride, (height, width))
         y[:, :, some] = (columns @ flat + b).reshape(height, width, -1, K)
     return y
@@ -99,14 +104,15 @@ def plain_convolution_backward(
     dwide = xp.zeros((*sides, *x.shape[2:]), dtype=x.dtype)
     (height, width), flat = dy.shape[:2], w.reshape(-1, K)
     dw, db = xp.zeros_like(flat), xp.zeros(K, dtype=x.dtype)
-    for some in slices(x.shape[2], max(1, COLUMNS // (height * width * len(flat)))):
+    for some in _pieces(x, height * width * len(flat)):
         dY = dy[:, :, some].reshape(-1, K)
         if weights:
             dw += _columns(wide[:, :, some], r, stride, (height, width)).T @ dY
             db += xp.sum(dY, axis=0)
-        dcolumns = (dY @ flat.T).reshape(height, width, -1, r * r, C)
-        for at, (down, across) in enumerate(winograd.patches(r, stride, (height, width))):
-            dwide[down, across, some] += dcolumns[:, :, :, at]
+        dcolumns = (dY @ flat.T).reshape(height, width, -1, r, r, C)
+        for i, j in np.ndindex(r, r):
+            pixels = winograd.windows(dwide[i:, j:, some], (1, 1), stride, (height, width))
+            pixels[:, :, 0, 0] += dcolumns[:, :, :, i, j]
     dx = dwide[padding : padding + x.shape[0], padding : padding + x.shape[1]]
     return xp.ascontiguousarray(dx), *((dw.reshape(w.shape), db) if weights else (None, None))
 
@@ -115,13 +121,16 @@ def _sides(x: Array, padding: int) -> tuple[int, int]:
     return x.shape[0] + 2 * padding, x.shape[1] + 2 * padding
 
 
+def _pieces(x: Array, numbers: int) -> list[slice]:
+    """Samples of x to work on at once, with so many numbers each in their columns."""
+    most = COLUMNS if on_host(namespace(x)) else DEVICE_COLUMNS
+    return slices(x.shape[2], max(1, most // numbers))
+
+
 def _columns(wide: Array, r: int, stride: int, size: tuple[int, int]) -> Array:
     """All patches of r x r pixels, (p q n, i j c)."""
-    xp, (_, _, n, C) = namespace(wide), wide.shape
-    columns = xp.empty((*size, n, r * r, C), dtype=wide.dtype)
-    for at, (down, across) in enumerate(winograd.patches(r, stride, size)):
-        columns[:, :, :, at] = wide[down, across]
-    return columns.reshape(-1, r * r * C)
+    each = winograd.windows(wide, (r, r), stride, size)
+    return namespace(wide).transpose(each, (0, 1, 4, 2, 3, 5)).reshape(-1, r * r * wide.shape[3])
 
 
 def relu(x: Array) -> Array:

@@ -20,13 +20,12 @@ weights (3, 3, C, K), as in `layers`. Rounding: see `matrices`.
 
 import functools
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
-from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, slices
+from reflfap.backend import Array, HostArray, Namespace, asarray, namespace, on_host, slices
 
 TILES = (2, 3, 4)
 """Sizes m that are of use: of larger tiles the transforms and their errors eat the savings."""
@@ -34,6 +33,12 @@ TILES = (2, 3, 4)
 PIECE = 2**17
 """Numbers at one place of V and M that are made at once: smaller products are slow, and larger ones
 leave the caches (measured)."""
+
+DEVICE_PIECE = 2**23
+"""The same on a device, whose products and kernels want many numbers at once."""
+
+_BY_TILES = 2, 3, 0, 1, 4, 5
+"""Of axes (i, j, rows, columns, sample, channel), the order in which tiles come first."""
 
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "-2", "1/2")))
 
@@ -98,32 +103,25 @@ class Tiling(NamedTuple):
         """Those of all tiles' outputs, and `more`."""
         return self.counts[0] * self.m + more, self.counts[1] * self.m + more
 
-    def places(self, size: int) -> Iterator[tuple[int, tuple[slice, slice]]]:
-        """`patches` of tiles of size x size pixels, with their numbers."""
-        return enumerate(patches(size, self.m, self.counts))
+    def tiles(self, wide: Array, size: int) -> Array:
+        """Those of size x size pixels of a padded array, (size size, rows columns n C)."""
+        xp, each = namespace(wide), windows(wide, (size, size), self.m, self.counts)
+        return xp.transpose(each, _BY_TILES).reshape(size * size, -1)
 
-    def taken(self, wide: Array, size: int, some: slice) -> Array:
-        """The tiles of some samples of a padded array, (size size, rows columns n C)."""
-        xp, (_, _, _, C) = namespace(wide), wide.shape
-        shape = (size * size, *self.counts, some.stop - some.start, C)
-        tiles = xp.empty(shape, dtype=wide.dtype)
-        for at, (down, across) in self.places(size):
-            tiles[at] = wide[down, across, some]
-        return tiles.reshape(size * size, -1)
-
-    def pieces(self, samples: int, channels: int) -> list[slice]:
-        """Samples to work on at once, in pieces of about equal size; `channels` is C + K, what a
-        tile has of V and M together at one place."""
-        count = -(-samples * math.prod(self.counts) * channels // PIECE)
+    def pieces(self, x: Array, channels: int) -> list[slice]:
+        """Samples of x to work on at once, in pieces of about equal size; `channels` is C + K, what
+        a tile has of V and M together at one place."""
+        samples, piece = x.shape[2], PIECE if on_host(namespace(x)) else DEVICE_PIECE
+        count = -(-samples * math.prod(self.counts) * channels // piece)
         return slices(samples, -(-samples // count))
 
 
-def patches(size: int, stride: int, counts: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Where pixel (i, j) of all patches of size x size pixels lies, in the order of (i, j); they
-    begin each `stride` pixels, so many each way."""
-    height, width = ((count - 1) * stride + 1 for count in counts)
-    for i, j in np.ndindex(size, size):
-        yield slice(i, i + height, stride), slice(j, j + width, stride)
+def windows(x: Array, size: tuple[int, int], step: int, counts: tuple[int, int]) -> Array:
+    """A view (rows, columns, i, j, N, C) of x (H, W, N, C): windows of so many pixels each way,
+    which begin each `step` pixels."""
+    down, across, *rest = x.strides
+    shape, strides = (*counts, *size, *x.shape[2:]), (step * down, step * across, down, across)
+    return namespace(x).lib.stride_tricks.as_strided(x, shape, (*strides, *rest))
 
 
 def padded(x: Array, before: int, sides: tuple[int, int]) -> Array:
@@ -159,14 +157,12 @@ def convolve(x: Array, w: Array, b: Array, padding: int, m: int) -> Array:
     (places, C, K), n = U.shape, x.shape[2]
     wide = padded(x, padding, tiling.sides(2))
     y = xp.empty((*tiling.sides(), n, K), dtype=x.dtype)
-    for some in tiling.pieces(n, C + K):
-        V = maps.input @ tiling.taken(wide, m + 2, some)
+    for some in tiling.pieces(x, C + K):
+        V = maps.input @ tiling.tiles(wide[:, :, some], m + 2)
         M = V.reshape(places, -1, C) @ U
         M[_ones(m)] += b
-        Y = maps.output @ M.reshape(places, -1)
-        Y = Y.reshape(m * m, *tiling.counts, -1, K)
-        for at, (down, across) in tiling.places(m):
-            y[down, across, some] = Y[at]
+        Y = (maps.output @ M.reshape(places, -1)).reshape(m, m, *tiling.counts, -1, K)
+        windows(y[:, :, some], (m, m), m, tiling.counts)[...] = xp.transpose(Y, _BY_TILES)
     return xp.ascontiguousarray(y[: tiling.height, : tiling.width])
 
 
@@ -180,22 +176,30 @@ def convolve_backward(
     wide = padded(x, padding, tiling.sides(2)) if weights else x
     dwide = xp.zeros((*tiling.sides(2), n, C), dtype=x.dtype)
     dU, db = xp.zeros_like(U), xp.zeros(K, dtype=x.dtype)
-    for some in tiling.pieces(n, C + K):
-        dM = (maps.output.T @ tiling.taken(dy, m, some)).reshape(places, -1, K)
+    for some in tiling.pieces(x, C + K):
+        dM = (maps.output.T @ tiling.tiles(dy[:, :, some], m)).reshape(places, -1, K)
         if weights:
-            V = (maps.input @ tiling.taken(wide, m + 2, some)).reshape(places, -1, C)
+            V = (maps.input @ tiling.tiles(wide[:, :, some], m + 2)).reshape(places, -1, C)
             dU += xp.swapaxes(V, 1, 2) @ dM
             db += xp.sum(dM[_ones(m)], axis=0)
         dV = dM @ xp.swapaxes(U, 1, 2)
-        dd = maps.input.T @ dV.reshape(places, -1)
-        dd = dd.reshape(places, *tiling.counts, -1, C)
-        for at, (down, across) in tiling.places(m + 2):
-            dwide[down, across, some] += dd[at]
+        dd = (maps.input.T @ dV.reshape(places, -1)).reshape(m + 2, m + 2, *tiling.counts, -1, C)
+        _add_tiles(dwide[:, :, some], xp.transpose(dd, _BY_TILES), m)
     dx = dwide[padding : padding + x.shape[0], padding : padding + x.shape[1]]
     dx = xp.ascontiguousarray(dx)
     if not weights:
         return dx, None, None
     return dx, (maps.weights.T @ dU.reshape(places, -1)).reshape(w.shape), db
+
+
+def _add_tiles(wide: Array, tiles: Array, m: int) -> None:
+    """Add tiles (rows, columns, e, e, n, C), which overlap by two pixels, each way those that do
+    not: their first m pixels, then their last two."""
+    for i in (slice(0, m), slice(m, m + 2)):
+        for j in (slice(0, m), slice(m, m + 2)):
+            size = i.stop - i.start, j.stop - j.start
+            part = windows(wide[i.start :, j.start :], size, m, tiles.shape[:2])
+            part += tiles[:, :, i, j]
 
 
 def _prepared(x: Array, w: Array, padding: int, m: int) -> tuple[Tiling, Maps, Array]:

@@ -60,6 +60,6 @@ def dropout_mask(draw: Draw, rows: slice, name: str, rate: float, x: Array) -> A
     bits.advance(rows.start * words)  # type: ignore[attr-defined]  # of PCG64
     drawn = generator.integers(0, 2**64 - 1, (n, words), np.uint64, endpoint=True).view(np.uint16)
     dropped = round(rate * 2**16)
-    kept = drawn[:, : height * width * C].reshape(n, height, width, C) >= dropped
-    kept = np.ascontiguousarray(kept.transpose(1, 2, 0, 3))
-    return xp.astype(asarray(kept, xp), x.dtype) * (2**16 / (2**16 - dropped))
+    kept = asarray(drawn, xp)[:, : height * width * C] >= dropped
+    kept = xp.transpose(kept.reshape(n, height, width, C), (1, 2, 0, 3))
+    return xp.astype(xp.ascontiguousarray(kept), x.dtype) * (2**16 / (2**16 - dropped))

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reflfap import checks
-from reflfap.backend import Array, HostArray, asarray, device_memory, floats, namespace, slices
+from reflfap.backend import (
+    Array,
+    HostArray,
+    asarray,
+    device_memory,
+    floats,
+    namespace,
+    on_host,
+    slices,
+)
 from reflfap.deep import classifier, softmax
 from reflfap.deep.classifier import Images
 from reflfap.deep.network import Chain, Gradients, Moments, Pass, Weights, running
@@ -20,7 +29,8 @@ from reflfap.training.batches import Draw
 from reflfap.training.schedule import Plateau
 
 BLOCK = 2**16
-"""Weights that are updated at once: what a step needs of them then stays in a cache."""
+"""Weights that are updated at once: what a step needs of them then stays in a cache. A device
+takes each array as a whole."""
 
 CURVES = ("loss", "accuracy", "accuracy_test")
 
@@ -254,7 +264,12 @@ def step(
 
     g <- sum of gradients + decay w,   v <- mu v + g,   w <- w - rate (g + mu v).
     """
-    blocks = [(name, block) for name, v in velocity.items() for block in slices(v.size, BLOCK)]
+    host = on_host(namespace(*weights.values()))
+    blocks = [
+        (name, block)
+        for name, v in velocity.items()
+        for block in slices(v.size, BLOCK if host else v.size)
+    ]
 
     def work(part: int, total: Total) -> None:
         for name, block in blocks[part :: pool.workers]:

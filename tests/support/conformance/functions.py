@@ -140,8 +140,8 @@ class Namespace:
         ours, theirs = getattr(self._ours, name, None), getattr(self._theirs, name, None)
         if not hasattr(self._ours, name):
             raise AttributeError(f"cupy has no {name}")
-        if name == "linalg":
-            return Namespace("conformance.linalg", ours, theirs)
+        if name in ("linalg", "lib", "stride_tricks"):
+            return Namespace(f"conformance.{name}", ours, theirs)
         if name == "ndarray":
             return Array
         if isinstance(ours, type) or not callable(ours):

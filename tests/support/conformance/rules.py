@@ -12,7 +12,7 @@ NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 ON_HOST = {
     "shape", "newshape", "axis", "axes", "axis1", "axis2", "source", "destination", "reps", "num",
     "pad_width", "shift", "N", "M", "k", "n", "ndmin", "ddof", "decimals", "start", "stop", "step",
-    "minlength", "indices_or_sections", "dimensions", "optimize", "keepdims", "offset",
+    "minlength", "indices_or_sections", "dimensions", "optimize", "keepdims", "offset", "strides",
 }  # fmt: skip
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 

@@ -1,0 +1,1 @@
+"""What a device did: every step of `python -m benchmarks.gpu_record`, and a sealed file of each."""
