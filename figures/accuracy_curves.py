@@ -1,10 +1,11 @@
 """The accuracy curves of E1: measured, predicted and released, along each sweep of a grid.
 
-One picture a norm and a distribution, one panel a sweep. The adversarial network learned perturbed
-noise only; its accuracy is on the natural data. Marks: means over seeds, each seed a dot, bars from
-the least to the most. The noise network, which learned the same noise without the perturbation, is
-the control. Line: (L4), without a fitted constant. Squares: points of the released code, if
-REFLFAP_REFERENCE names a folder with them.
+One picture a norm and a distribution, one panel a sweep, and one of all of them. The adversarial
+network learned perturbed noise only; its accuracy is on the natural data. Marks: means over seeds,
+each seed a dot, bars from the least to the most. Triangles: the same network in float16, as the
+released code computed, where there are such cells. The noise network, which learned the same noise
+without the perturbation, is the control. Line: (L4), without a fitted constant. Squares: points of
+the released code, of a folder that REFLFAP_REFERENCE names, or those that come with the package.
 
     python -m reflfap.figures accuracy_curves RESULTS [FOLDER]
 """
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from reflfap.backend import HostArray
+from reflfap.errors import refuse
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.figures import style
 from reflfap.figures.prediction import Released
@@ -29,6 +31,7 @@ from reflfap.figures.sweeps import (
     DATA,
     LABELS,
     NORMS,
+    PAIRS,
     SWEEPS,
     VARIED,
     Cell,
@@ -45,6 +48,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "adversarial": {"color": style.NETWORKS["adversarial"]["color"], "marker": "o"},
     "noise": {"color": style.NETWORKS["noise"]["color"], "marker": "x"},
 }
+FLOAT16: dict[str, Any] = {"color": "#009E73", "marker": "^", "fillstyle": "none"}
 RELEASED: dict[str, Any] = {"color": "#000000", "marker": "s", "fillstyle": "none"}
 
 
@@ -54,6 +58,7 @@ class Panel(NamedTuple):
     points: Sequence[Point]
     released: Sequence[Released]
     curve: Curve | None  # None where there is nothing to compare it with
+    float16: Sequence[Point] = ()  # of the same sweep, in the arithmetic of the released code
 
 
 class Curves(NamedTuple):
@@ -69,6 +74,7 @@ class Match(NamedTuple):
     point: Point
     predicted: float
     released: float | None
+    float16: float | None = None  # the mean over seeds, computed so
 
     @property
     def measured(self) -> float:
@@ -86,14 +92,17 @@ def compute(
     for sweep in SWEEPS:
         points = sweep_points(cells, centre, sweep)
         others = [one for one in released if one.sweep == sweep and _comparable(one, centre)]
-        panels[sweep] = Panel(points, others, _between(centre, sweep, points, others))
+        between = _between(centre, sweep, points, others)
+        float16 = replace(centre, precision="released")
+        in_float16 = sweep_points(cells, float16, sweep) if float16 != centre else []
+        panels[sweep] = Panel(points, others, between, in_float16)
     return Curves(centre, panels)
 
 
 def _comparable(released: Released, centre: ArtificialConfig) -> bool:
-    """Whether a released point is on the sweep; it was trained by descent, in float32."""
-    same = replace(released.config, trainer=centre.trainer, dtype=centre.dtype)
-    return belongs(same, centre, released.sweep)
+    """Whether a released point is on the sweep, however the centre computes."""
+    how = {name: getattr(centre, name) for name in ("trainer", "dtype", "precision")}
+    return belongs(replace(released.config, **how), centre, released.sweep)
 
 
 def _between(
@@ -111,8 +120,10 @@ def _between(
 def matches(panel: Panel) -> list[Match]:
     """Each point beside (L4), and beside the released point at the same sizes, if there is one."""
     known = {_sizes(one.config): one.accuracy for one in panel.released}
+    float16 = {_sizes(one.config): float(one.accuracy().mean()) for one in panel.float16}
     return [
-        Match(point, point.predicted, known.get(_sizes(point.config))) for point in panel.points
+        Match(point, point.predicted, known.get(sizes), float16.get(sizes))
+        for point, sizes in ((point, _sizes(point.config)) for point in panel.points)
     ]
 
 
@@ -120,44 +131,58 @@ def _sizes(config: ArtificialConfig) -> tuple[float, ...]:
     return config.dim, config.n, config.n_adv, config.size
 
 
-def differences(panels: Iterable[Panel], to: str) -> HostArray:
-    """Measured minus "predicted" or "released", of all points of the panels that have both."""
-    both = ((one.measured, getattr(one, to)) for panel in panels for one in matches(panel))
-    return np.asarray([measured - other for measured, other in both if other is not None])
+def differences(panels: Iterable[Panel], to: str, of: str = "measured") -> HostArray:
+    """Measured, or "float16", minus "predicted" or "released", of all points that have both."""
+    matched = [one for panel in panels for one in matches(panel)]
+    both = [(getattr(one, of), getattr(one, to)) for one in matched]
+    return np.asarray([one - other for one, other in both if None not in (one, other)])
 
 
-def draw(data: Curves) -> Figure:
-    """A row of four panels, at the width of two columns."""
+def draw(*rows: Curves) -> Figure:
+    """A row of four panels for each, at the width of two columns."""
     with plt.rc_context(style.RC):
-        figure, row = plt.subplots(
-            1, len(SWEEPS), figsize=(7, 2.5), sharey=True, layout="constrained"
+        size = 7, 0.7 + 1.8 * len(rows)
+        figure, table = plt.subplots(
+            len(rows), len(SWEEPS), figsize=size, sharey=True, squeeze=False, layout="constrained"
         )
-        names = LABELS | {"constraint": CONSTRAINTS[data.centre.norm]}
-        for (sweep, panel), axes in zip(data.panels.items(), row, strict=True):
-            _panel(axes, panel)
-            axes.set_xlabel(names[sweep])
-        low = min(float(axes.dataLim.ymin) for axes in row)
-        row[0].set(ylabel="accuracy on natural data", ylim=(min(0.45, low - 0.02), 1.015))
+        for data, row in zip(rows, table, strict=True):
+            names = LABELS | {"constraint": CONSTRAINTS[data.centre.norm]}
+            for (sweep, panel), axes in zip(data.panels.items(), row, strict=True):
+                _panel(axes, panel)
+                axes.set_xlabel(names[sweep])
+            row[0].set_ylabel("accuracy on natural data")
+            if len(rows) > 1:
+                row[0].set_title(f"{_which(data)}, {_seeds(data)}", loc="left")
+        low = min(float(axes.dataLim.ymin) for axes in table.flat)
+        table[0, 0].set_ylim(min(0.45, low - 0.02), 1.015)
         entries = {
             name: line
-            for axes in row
+            for axes in table.flat
             for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4)
-        figure.suptitle(_title(data), size=style.RC["axes.titlesize"])
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=5)
+        if len(rows) == 1:
+            figure.suptitle(_title(rows[0]), size=style.RC["axes.titlesize"])
     return figure
 
 
 def _title(data: Curves) -> str:
     centre = data.centre
-    counts = {len(point.cells) for panel in data.panels.values() for point in panel.points}
-    seeds = "–".join(str(count) for count in sorted({min(counts), max(counts)}))
     size = "$d_\\delta/d$" if centre.norm == "l0" else "$\\epsilon$"
     return (
-        f"{NORMS[centre.norm]}, {DATA[centre.data]}; where not varied $d$ = {centre.dim}, "
-        f"$N$ = {centre.n}, $N_{{adv}}$ = {centre.n_adv}, {size} = {centre.size:.3g}; "
-        f"{seeds} seed{'' if counts == {1} else 's'} a point"
+        f"{_which(data)}; where not varied $d$ = {centre.dim}, $N$ = {centre.n}, "
+        f"$N_{{adv}}$ = {centre.n_adv}, {size} = {centre.size:.3g}; {_seeds(data)}"
     )
+
+
+def _which(data: Curves) -> str:
+    return f"{NORMS[data.centre.norm]}, {DATA[data.centre.data]}"
+
+
+def _seeds(data: Curves) -> str:
+    counts = {len(point.cells) for panel in data.panels.values() for point in panel.points}
+    seeds = "–".join(str(count) for count in sorted({min(counts), max(counts)}))
+    return f"{seeds} seed{'' if counts == {1} else 's'} a point"
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
@@ -166,6 +191,8 @@ def _panel(axes: Axes, panel: Panel) -> None:
         axes.plot(*panel.curve, color="black", linewidth=1.0, label="predicted, (L4)")
     for network, look in LOOKS.items():
         _measured(axes, panel.points, network, look)
+    if panel.float16:
+        _measured(axes, panel.float16, "adversarial", FLOAT16, ", in float16")
     if panel.released:
         across = [getattr(one.config, VARIED[one.sweep]) for one in panel.released]
         accuracy = [one.accuracy for one in panel.released]
@@ -180,7 +207,9 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _measured(axes: Axes, points: Sequence[Point], network: str, look: dict[str, Any]) -> None:
+def _measured(
+    axes: Axes, points: Sequence[Point], network: str, look: dict[str, Any], more: str = ""
+) -> None:
     """Means, with bars over all seeds and a dot for each."""
     if not points:
         return
@@ -189,7 +218,7 @@ def _measured(axes: Axes, points: Sequence[Point], network: str, look: dict[str,
     mean = np.asarray([one.mean() for one in accuracy])
     ends = np.asarray([(one.min(), one.max()) for one in accuracy]).T
     marks = look | {"markersize": 3.5, "linestyle": "", "linewidth": 0.8, "clip_on": False}
-    axes.errorbar(across, mean, np.abs(ends - mean), label=f"{network} network", **marks)
+    axes.errorbar(across, mean, np.abs(ends - mean), label=f"{network} network{more}", **marks)
     for value, single in zip(across, accuracy, strict=True):
         if 1 < len(single) < MANY:
             axes.plot(np.full(len(single), value), single, ".", color=look["color"], markersize=1.5)
@@ -201,3 +230,14 @@ def save(
     """Draw one norm and distribution into `folder`; returns the paths of the PNG and the PDF."""
     figure = draw(compute(cells, norm, data, released))
     return style.save(figure, folder / f"accuracy_{norm}_{data}")
+
+
+def save_all(cells: Iterable[Cell], folder: Path, released: Sequence[Released] = ()) -> list[Path]:
+    """Draw all norms and distributions of which there are cells as one picture."""
+    cells = list(cells)
+    there = {(cell.config.norm, cell.config.data) for cell in cells}
+    rows = [compute(cells, *pair, released) for pair in PAIRS if pair in there]
+    if not rows:
+        remedy = "run `reflfap sweep artificial`, or give another results folder"
+        refuse("results", "complete cells of E1", "none", remedy)
+    return style.save(draw(*rows), folder / "accuracy_all")

@@ -7,7 +7,7 @@ with its reason, and never stops the others.
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,8 +177,17 @@ def _pairs_of(dataset: str) -> Draw:
     return draw
 
 
-def _of_a_grid(stem: str, save: Callable[..., Sequence[Path]], released: bool = False) -> Entry:
-    """A figure of which there is one for each norm and distribution."""
+def _all_curves(sources: Sources, folder: Path) -> list[Path]:
+    return accuracy_curves.save_all(sources.known, folder, sources.released)
+
+
+def _of_a_grid(
+    stem: str,
+    save: Callable[..., Sequence[Path]],
+    released: bool = False,
+    more: Mapping[str, Draw] = {},
+) -> Entry:
+    """A figure of which there is one for each norm and distribution, and some of them all."""
 
     def draw(sources: Sources, folder: Path, norm: str, data: str) -> Sequence[Path]:
         if released:
@@ -188,7 +197,7 @@ def _of_a_grid(stem: str, save: Callable[..., Sequence[Path]], released: bool = 
     pictures: dict[str, Draw] = {
         f"{stem}_{norm}_{data}": partial(draw, norm=norm, data=data) for norm, data in PAIRS
     }
-    return Entry("cells of E1, from `reflfap sweep artificial`", pictures)
+    return Entry("cells of E1, from `reflfap sweep artificial`", {**more, **pictures})
 
 
 def _of_networks(stem: str, save: Callable[..., Sequence[Path]], needs: str) -> Entry:
@@ -224,7 +233,9 @@ FIGURES: dict[str, Entry] = {
         "a run of `reflfap run classify`",
         {f"learning_curves_{dataset}": _curves_of(dataset) for dataset in DATA_SETS},
     ),
-    "accuracy_curves": _of_a_grid("accuracy", accuracy_curves.save, released=True),
+    "accuracy_curves": _of_a_grid(
+        "accuracy", accuracy_curves.save, released=True, more={"accuracy_all": _all_curves}
+    ),
     "decision_boundaries": _of_a_grid("boundaries", decision_boundaries.save),
     "decision_grid": _of_a_grid("decision_grid", decision_grid.save),
     "gallery": _of_a_grid("gallery", gallery.save),

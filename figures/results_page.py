@@ -40,6 +40,7 @@ PICTURES = {
 POINTS = """\
 | sweep | value | seeds | measured | least to most | noise | predicted | released | difference |
 |---|---|---|---|---|---|---|---|---|"""
+FLOAT16 = " in float16 | difference |", "---|---|"
 SUMMARY = """\
 | sweep | points | mean to predicted | largest | points | mean to released | largest |
 |---|---|---|---|---|---|---|"""
@@ -47,7 +48,8 @@ LEGEND = """\
 Measured: accuracy on the natural data of the adversarial network, which learned perturbed noise
 only, mean over seeds. Noise: the same for the network that learned the noise without the
 perturbation. Predicted: (L4), without a fitted constant. Released: digitised from the plots of the
-released code, one seed, reading error about 0.005. Difference: measured minus released. Of
+released code, one seed, reading error about 0.005. Difference: measured minus released. In float16:
+the same cell in the arithmetic of the released code, one seed, and its own difference. Of
 differences the tables give the mean and the largest magnitude; the default cell is a point of each
 sweep."""
 
@@ -60,10 +62,10 @@ def page(cells: Sequence[Cell], released: Sequence[Released], pictures: str, rea
         refuse("results", "complete cells of E1", "none", remedy)
     shown = list({cell.config: cell for grid in grids.values() for cell in _shown(grid)}.values())
     parts = ["# Results of the artificial experiment", _origin(shown, len(cells)), reading.strip()]
-    parts += [_overview(grids), LEGEND]
+    parts += [_summary_picture(pictures), _overview(grids), LEGEND]
     for (norm, data), grid in grids.items():
         parts += [f"## {NORMS[norm]}, {DATA[data]}", _links(norm, data, pictures), _about(grid)]
-        parts += ["\n".join([SUMMARY, *_summary(grid)]), "\n".join([POINTS, *_points(grid)])]
+        parts += ["\n".join([SUMMARY, *_summary(grid)]), "\n".join(_points(grid))]
     missing = [
         f"{NORMS[norm]} on {DATA[data]}" for norm, data in PAIRS if (norm, data) not in grids
     ]
@@ -82,7 +84,7 @@ def _grid(cells: Sequence[Cell], norm: str, data: str, released: Sequence[Releas
 
 def _shown(grid: Curves) -> Iterator[Cell]:
     for panel in grid.panels.values():
-        for point in panel.points:
+        for point in (*panel.points, *panel.float16):
             yield from point.cells
 
 
@@ -109,8 +111,14 @@ def _origin(shown: Sequence[Cell], cells: int) -> str:
 def _overview(grids: dict[tuple[str, str], Curves]) -> str:
     lines = ["| norm, data " + SUMMARY.splitlines()[0].removeprefix("| sweep "), "|---" * 7 + "|"]
     for (norm, data), grid in grids.items():
-        lines.append(_compared(f"{NORMS[norm]}, {DATA[data]}", grid.panels.values()))
+        name = f"{NORMS[norm]}, {DATA[data]}"
+        lines += [_compared(name, grid.panels.values()), *_in_float16(name, grid.panels.values())]
     return "\n".join(lines)
+
+
+def _summary_picture(pictures: str) -> str:
+    what = "accuracy along each sweep: measured, in float16, predicted and released"
+    return f"![All norms and distributions, {what}]({pictures}/accuracy_all.png)"
 
 
 def _links(norm: str, data: str, pictures: str) -> str:
@@ -135,27 +143,45 @@ def _summary(grid: Curves) -> Iterator[str]:
     for sweep, panel in grid.panels.items():
         yield _compared(NAMES[sweep], [panel])
     yield _compared("all", grid.panels.values())
+    yield from _in_float16("all", grid.panels.values())
 
 
-def _compared(name: str, panels: Iterable[Panel]) -> str:
+def _in_float16(name: str, panels: Iterable[Panel]) -> Iterator[str]:
+    panels = list(panels)
+    if any(panel.float16 for panel in panels):
+        yield _compared(f"{name}, in float16", panels, "float16")
+
+
+def _compared(name: str, panels: Iterable[Panel], of: str = "measured") -> str:
     row, panels = [name], list(panels)
     for to in ("predicted", "released"):
-        off = np.abs(differences(panels, to))
+        off = np.abs(differences(panels, to, of))
         row += [str(len(off)), *([f"{off.mean():.3f}", f"{off.max():.3f}"] if len(off) else "––")]
     return _row(row)
 
 
 def _points(grid: Curves) -> Iterator[str]:
+    """The table; two columns more where there are cells in float16."""
+    float16 = any(panel.float16 for panel in grid.panels.values())
+    for line, columns in zip(POINTS.splitlines(), FLOAT16, strict=True):
+        yield line + columns if float16 else line
     for sweep, panel in grid.panels.items():
         for match in matches(panel):
-            yield _row([NAMES[sweep], *_point(grid, sweep, match)])
+            more = [_number(match.float16), _off(match.float16, match.released)]
+            yield _row([NAMES[sweep], *_point(grid, sweep, match), *(more if float16 else ())])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _off(value: float | None, other: float | None) -> str:
+    return "–" if value is None or other is None else f"{value - other:+.3f}"
 
 
 def _point(grid: Curves, sweep: str, match: Match) -> list[str]:
     point, accuracy = match.point, match.point.accuracy()
     size = f" (eps {point.config.size:g})" if sweep == "d" and grid.centre.norm == "l2" else ""
-    released = "–" if match.released is None else f"{match.released:.3f}"
-    off = "–" if match.released is None else f"{match.measured - match.released:+.3f}"
     return [
         f"{point.value:g}{size}",
         str(len(accuracy)),
@@ -163,8 +189,8 @@ def _point(grid: Curves, sweep: str, match: Match) -> list[str]:
         f"{accuracy.min():.3f} to {accuracy.max():.3f}" if len(accuracy) > 1 else "–",
         f"{point.accuracy('noise').mean():.3f}",
         f"{match.predicted:.3f}",
-        released,
-        off,
+        _number(match.released),
+        _off(match.measured, match.released),
     ]
 
 

@@ -95,17 +95,20 @@ def find_centre(cells: Iterable[Cell], norm: str, data: str) -> ArtificialConfig
     """The config around which most cells of a norm and a distribution lie; InputError if none do.
 
     The paper's default can be it before its own cell is there; among equals one that is there is
-    preferred, then the default, then the largest. Its seed is 0, which says nothing.
+    preferred, then the default, then the largest. Its seed is 0, which says nothing. Cells in
+    float16 are one only where there are no exact ones.
     """
     configs = {
         replace(cell.config, seed=0)
         for cell in cells
         if (cell.config.norm, cell.config.data) == (norm, data)
     }
+    configs = {config for config in configs if not config.in_float16} or configs
     if not configs:
         remedy = f"run `reflfap sweep artificial --preset paper-{norm}-{data}`"
         refuse("cells", f"complete ones of {norm}, {data} data", "none", remedy)
-    default = ArtificialConfig(norm=norm, data=data)  # type: ignore[arg-type]
+    precision = next(iter(configs)).precision
+    default = ArtificialConfig(norm=norm, data=data, precision=precision)  # type: ignore[arg-type]
 
     def rank(candidate: ArtificialConfig) -> tuple[Any, ...]:
         others = configs - {candidate}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,26 @@ def test_the_page_compares_with_released_points(results, tmp_path, monkeypatch):
     assert whole[4:] == summary[4:]
 
 
+def test_cells_in_float16_stand_beside_the_exact_ones(results, tmp_path, monkeypatch):
+    """In columns of their own, with their own difference to the released code; a row sums it up."""
+    known = {(one.config.n_adv, one.config.seed): one for one in sweeps.known_cells(results)}
+    exact = known[10, 0]
+    config = replace(exact.config, precision="released")
+    metrics = exact.metrics | {"acc_adversarial": 0.625}
+    cells = [*sweeps.known_cells(results), sweeps.Cell(config, metrics, tmp_path / "a.csv")]
+    monkeypatch.setattr(results_page, "known_cells", lambda _: cells)
+    monkeypatch.setattr(accuracy_curves, "_comparable", lambda *_: True)
+    csv = tmp_path / "artificial_uniform.csv"
+    csv.write_text(f"{HEADER}\nl2,uniform,n_adv,62,12,10,0.6,0.5\n")
+    results_page.write(results, tmp_path / "page.md", tmp_path)
+    text = (tmp_path / "page.md").read_text()
+    points = {row[1]: row for row in rows(text, "N_adv") if len(row) == 11}
+    assert points["10"][9:] == ["0.625", "+0.125"]
+    assert points["20"][9:] == ["–", "–"]
+    (whole,) = rows(text, "L2, uniform data, in float16")
+    assert whole[4:] == ["1", "0.125", "0.125"]
+
+
 def test_the_page_needs_cells(tmp_path):
     """Nothing is written for an empty folder."""
     with pytest.raises(InputError, match="reflfap sweep artificial"):
@@ -161,7 +182,8 @@ def test_figures_of_what_is_there(results, tmp_path):
     names = ["decision_map", "image_rows", "accuracy_curves", "decision_boundaries"]
     found = list(registry.make_all(results, tmp_path / "new" / "folder", None, names))
     made = {one.name: one for one in found if one.paths}
-    assert set(made) == {"decision_map", "accuracy_l2_uniform", "boundaries_l2_uniform"}
+    pictures = {"decision_map", "accuracy_all", "accuracy_l2_uniform", "boundaries_l2_uniform"}
+    assert set(made) == pictures
     for one in made.values():
         assert [path.suffix for path in one.paths] == [".png", ".pdf"]
         assert all(path.stat().st_size > 1000 and path.stem == one.name for path in one.paths)
@@ -189,7 +211,7 @@ def test_the_registry_knows_every_module():
     modules = {path.stem for path in folder.glob("*.py") if "\ndef draw(" in path.read_text()}
     assert set(registry.FIGURES) == modules
     names = [name for entry in registry.FIGURES.values() for name in entry.pictures]
-    assert len(names) == len(set(names)) == 9 + 4 * 6 + 5 * 4 + 3 * 4
+    assert len(names) == len(set(names)) == 10 + 4 * 6 + 5 * 4 + 3 * 4
 
 
 def test_figures_on_the_command_line(results, tmp_path, capsys):
@@ -197,7 +219,9 @@ def test_figures_on_the_command_line(results, tmp_path, capsys):
     where = ["--out", str(results), "--folder", str(tmp_path)]
     assert cli.main(["figures", "accuracy_curves", *where]) == 0
     shown = capsys.readouterr()
-    assert shown.out == f"picture   {tmp_path / 'accuracy_l2_uniform.png'} and .pdf\n"
+    names = ("accuracy_all", "accuracy_l2_uniform")
+    paths = [tmp_path / f"{name}.png" for name in names]
+    assert shown.out.splitlines() == [f"picture   {path} and .pdf" for path in paths]
     assert shown.err.count("--preset paper-") == 5
     assert cli.main(["figures", "image_rows", *where]) == 1
     assert "reflfap run images" in capsys.readouterr().err
@@ -215,6 +239,7 @@ def test_all_figures_say_in_one_line_what_is_missing(results, tmp_path, capsys, 
     assert cli.main(["figures", "--all", *where]) == 0
     shown = capsys.readouterr()
     assert re.findall(r"picture +\S+/(\w+).png and .pdf\n", shown.out) == [
+        "accuracy_all",
         "accuracy_l2_uniform",
         "gallery_l2_uniform",
     ]

@@ -263,6 +263,41 @@ def test_released_points_are_of_uniform_data():
     assert len(accuracy_curves.differences(ours.panels.values(), "released")) == 1
 
 
+def test_cells_in_float16_are_compared_with_the_released_code():
+    """They lie beside the exact cells, whose centre is the panel's, however few those are."""
+    sizes = (1000, 2000, 3000)
+    float16 = [cell(replace(NATURAL, n=n, precision="released"), 0.8) for n in sizes]
+    exact = [cell(replace(NATURAL, n=n), 0.9) for n in sizes[:2]]
+    theirs = [released("n", 0.75, n=n) for n in sizes]
+    curves = accuracy_curves.compute([*float16, *exact], "l2", "uniform", theirs)
+    panel = curves.panels["n"]
+    assert curves.centre == NATURAL
+    assert [point.value for point in panel.points] == [1000, 2000]
+    assert [point.value for point in panel.float16] == list(sizes)
+    assert accuracy_curves.differences([panel], "released") == pytest.approx([0.15, 0.15])
+    off = accuracy_curves.differences([panel], "released", "float16")
+    assert off == pytest.approx([0.05, 0.05])
+    (line, _, _) = container(accuracy_curves.draw(curves).axes[1], "adversarial")
+    assert list(line.get_xdata()) == [1000, 2000]
+    alone = accuracy_curves.compute(float16, "l2", "uniform", theirs)
+    assert alone.centre == replace(NATURAL, precision="released")
+    assert alone.panels["n"].released == theirs
+    assert not alone.panels["n"].float16
+
+
+def test_all_panels_in_one_picture(tmp_path):
+    """A row a norm and distribution, in the order of the pages; none is refused."""
+    cells = [*paper("l0", "uniform", (0,)), *paper("l2", "gauss", (0,))]
+    rows = [accuracy_curves.compute(cells, *pair) for pair in (("l2", "gauss"), ("l0", "uniform"))]
+    figure = accuracy_curves.draw(*rows)
+    titles = [axes.get_title("left") for axes in figure.axes[::4]]
+    assert titles == ["L2, Gaussian data, 1 seed a point", "L0, uniform data, 1 seed a point"]
+    saved = accuracy_curves.save_all(cells, tmp_path)
+    assert [path.name for path in saved] == ["accuracy_all.png", "accuracy_all.pdf"]
+    with pytest.raises(InputError, match="reflfap sweep artificial"):
+        accuracy_curves.save_all([], tmp_path)
+
+
 def test_every_accuracy_is_within_the_picture():
     """Also of a control far below chance, as few natural samples make it."""
     cells = [cell(replace(NATURAL, n=n), 1.0, 0.2) for n in (1000, 2000)]
