@@ -225,6 +225,7 @@ FIGURES: dict[str, Entry] = {
     "two_effects": _alone("two_effects"),
     "odd_part": _alone("odd_part"),
     "even_part": _alone("even_part"),
+    "float16_stops": _alone("float16_stops"),
     "origins": _alone("origins", "MNIST; it computes what it shows"),
     "prediction": Entry("nothing; it computes what it shows", {"prediction": _predicted}),
     "decision_map": Entry("a cell of E1", {"decision_map": _map_of_a_run}),

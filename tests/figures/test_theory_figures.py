@@ -14,7 +14,14 @@ from reflfap.data_loaders.image_set import ImageSet
 from reflfap.errors import InputError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.figures import multiplier_bounds, odd_part, origins, prediction, two_effects
+from reflfap.figures import (
+    float16_stops,
+    multiplier_bounds,
+    odd_part,
+    origins,
+    prediction,
+    two_effects,
+)
 from reflfap.theory.odd_part import odd_and_even
 from reflfap.theory.orthogonality import smallest_dimension
 from reflfap.theory.prediction import accuracy_l0, accuracy_l2, accuracy_linf
@@ -414,3 +421,25 @@ def test_four_origins_are_drawn(four_origins):
         assert np.array_equal(drawn[f"start × {size:g}"], course.stable_rank)
     assert len(four.lines) == 3 * 6
     plt.close(figure)
+
+
+def test_float16_ends_what_exact_arithmetic_goes_on_with():
+    """Thresholds are where the drawn gradients end; beyond them an attack and a training stop."""
+    sizes = {"dim": 600, "hidden": 1000, "n": 20, "n_adv": 5, "epochs": 10_000_000}
+    config = ArtificialConfig(norm="l0", seed=1, **sizes)
+    pixels = (1, 200, 400)
+    found = float16_stops.compute(config, pixels)
+    for part in (found.attack, found.training):
+        assert np.array_equal(part.rounded > 0, part.q < part.stop)
+        normal = part.rounded > 2**-14  # there float16 has 11 bits, and two roundings follow
+        assert part.rounded[normal] == pytest.approx(part.exact[normal], rel=2e-3)
+    # the last step begins below the threshold; twice the mean step of the exact attack bounds it
+    exact, rounded = found.path
+    assert np.all(np.diff(exact) > 0)
+    assert rounded[-1] == rounded[-2]
+    assert found.attack.stop <= rounded[-1] < found.attack.stop + 2 * (exact[1] - exact[0]) / 199
+    assert exact[-1] > 2 * rounded[-1]
+    assert found.rounded.time[-1] < found.exact.time[-1]
+    last = np.exp(-found.training.stop)  # all samples' losses are near it
+    assert found.rounded.loss[-1] == pytest.approx(last, rel=0.02)
+    assert len(float16_stops.draw(found, pixels).axes) == 3
