@@ -160,7 +160,7 @@ def draw(*rows: Curves) -> Figure:
             for axes in table.flat
             for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=5)
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)
         if len(rows) == 1:
             figure.suptitle(_title(rows[0]), size=style.RC["axes.titlesize"])
     return figure

@@ -208,8 +208,12 @@ def _list(tasks: Sequence[Task], as_json: bool) -> None:
     largest = max((row["memory_gb"] for row in rows), default=0.0)
     tell(
         f"{cells} cells and {len(rows) - cells} networks or sets that they share to compute: about "
-        f"{minutes:.2g} minutes on this machine, {largest:.2g} GB at most for one"
+        f"{_duration(minutes)} on this machine, {largest:.2g} GB at most for one"
     )
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.2g} minutes" if minutes < 99 else f"{minutes / 60:.3g} hours"
 
 
 def _rows(task: Task, rate: float) -> Iterator[dict[str, Any]]:
