@@ -144,9 +144,9 @@ def descent_time(epochs: int, rate: float, momentum: float = MOMENTUM) -> float:
 
 
 def together(config: WideConfig) -> tuple[WideConfig, WideConfig]:
-    """The config with all that its samples do not depend on set alike; and with all that f does not.
+    """The config with all that its samples do not depend on set alike, and so for its network f.
 
-    Cells of a sweep that have the first in common come after one another. Both sort them.
+    A sweep sorts its cells by both, so that cells with the same samples come after one another.
     """
     of_g: dict[str, Any] = {"targets": "random", "epochs_g": 1, "rate_g": 1.0}
     alike = replace(config, scenario="perturbations", epsilon=0.0, **of_g)
