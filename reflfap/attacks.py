@@ -29,8 +29,8 @@ CHUNK_ELEMENTS = 2**22
 of a margin function (measured, benchmarks/attack.py)."""
 
 DEVICE_CHUNK_ELEMENTS = 2**26
-"""The same on a device, whose kernels take longer to start than to go through a small chunk; 256
-MiB in float32 is a choice by reckoning, not measured."""
+"""The same on a device, whose kernels take longer to start than to go through a small chunk. It is
+256 MiB in float32: a choice by reckoning, not measured."""
 
 
 class Point(NamedTuple):

@@ -16,9 +16,9 @@ from reflfap.library import train
 class OneHiddenClassifier:
     """A binary classifier: `train` with `fit`, `predict`, `decision_function` and `score`.
 
-    Parameters are those of `train`. Any two labels; samples (N, d) of numbers, computed as float64,
-    or as float32 where they are that. The network has no bias, so put a scaler before it, which
-    centres: make_pipeline(StandardScaler(), OneHiddenClassifier()).
+    Parameters are those of `train`. Labels are of any two kinds. Samples (N, d) are numbers; they
+    are computed as float64, or as float32 where they are that. The network has no bias. So put a
+    scaler before it, which centres: make_pipeline(StandardScaler(), OneHiddenClassifier()).
 
     After `fit`: `classes_` (2,), `n_features_in_`, `feature_names_in_` where samples have them, and
     `trained_` (a `Trained`, with its network `trained_.net` and its course `trained_.trace`).

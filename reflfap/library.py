@@ -58,15 +58,21 @@ def train(
 ) -> Trained:
     """Train the one-hidden-layer network (N1) on samples x (N, d) with labels y (N,) of two kinds.
 
-    From `net`, or from `hidden` units with `slope` and `initial_weights` of the seed. `method`:
-    "flow", gradient flow (N5) to `time`, or to that of `epochs` of descent, 0.1 epochs, by default
-    the released 100,000; "descent", (N6) as released, at most so many epochs; "kkt", (T2), the
-    limit of infinite time, which has no initial weights. Labels may be +1 and -1, 0 and 1, or any
-    two values, of which the later in order counts as +1; `predict` of the result gives them back.
+    It starts from `net`, or from `hidden` units with `slope` and `initial_weights` of the seed.
+    `method` says how it trains:
 
-    x float32 or float64 of NumPy or CuPy; the result is of its kind. Raises InputError for bad
-    input, NonFiniteError, ConvergenceError and NoKKTPointError as the trainers do, which say what
-    each costs: `training.flow.flow`, `training.descent.descent`, `theory.kkt.aligned_kkt`.
+    - "flow": gradient flow (N5) to `time`, or to the time of `epochs` of descent, 0.1 `epochs`. By
+      default these are the released 100,000.
+    - "descent": (N6) as released, at most so many epochs.
+    - "kkt": (T2), the limit of infinite time, which has no initial weights.
+
+    Labels may be +1 and -1, 0 and 1, or any two values. The later in order counts as +1; `predict`
+    of the result gives the values back. x is float32 or float64, of NumPy or CuPy. The result is of
+    its kind.
+
+    Raises InputError for bad input. Raises NonFiniteError, ConvergenceError and NoKKTPointError as
+    the trainers do. They say what each costs: `training.flow.flow`, `training.descent.descent`,
+    `theory.kkt.aligned_kkt`.
     """
     xp = checks.matrix("x", x)
     checks.choice("method", method, METHODS)
@@ -110,17 +116,19 @@ def attack(
 ) -> Any:
     """Perturb samples x (N, d) towards `target` (N,) with at most `epsilon` in a norm, by (P2).
 
-    An `attacks.Perturbed`, for a list of sizes a list of them.
-    `against`: what `train` returned, whose classes `target` may name; a network, with targets +1
-    and -1; or any function (x (n, d), target (n,)) -> (margins (n,), their gradients (n, d)).
-    `norm`: "l2", "linf" (`variant` "rescale", as released, or "sign") or "l0" ("released",
-    "tracked"). `epsilon`: the norm of a perturbation, of l0 the share of features that may change.
-    `steps`: 100, of l0 one a feature that may change.
-    `step_size`: in units of x, by default a fifth of epsilon, of l0 0.3. `bounds`: lower and upper
-    limits of x, numbers or one for each feature. With `random_start` the first step is made from a
-    point in the ball, drawn by `seed`.
+    Returns an `attacks.Perturbed`, for a list of sizes a list of them.
 
-    Raises and costs as `attacks.attack`; InputError for other targets.
+    - `against`: what `train` returned, whose classes `target` may name; a network, with targets +1
+      and -1; or any function (x (n, d), target (n,)) -> (margins (n,), their gradients (n, d)).
+    - `norm`: "l2", "linf" (`variant` "rescale", as released, or "sign"), or "l0" (`variant`
+      "released" or "tracked").
+    - `epsilon`: the norm of a perturbation; of l0 the share of features that may change.
+    - `steps`: by default 100; of l0 one a feature that may change.
+    - `step_size`: in units of x, by default a fifth of epsilon; of l0 0.3.
+    - `bounds`: lower and upper limits of x, numbers or one for each feature.
+    - `random_start`: the first step is made from a point in the ball, drawn by `seed`.
+
+    Raises and costs as `attacks.attack` does. Raises InputError for other targets.
     """
     if isinstance(epsilon, Sequence | np.ndarray) and np.ndim(epsilon) == 1:
         given: dict[str, Any] = {"norm": norm, "variant": variant, "steps": steps}
@@ -226,15 +234,16 @@ def learn_from_perturbations(
     (P2). A noise network learns those as they were, an adversarial network the perturbed ones. All
     are measured on x, and on `test`, a pair of samples and labels that none of them learned.
 
-    `scenario`: "noise", uniform within finite `bounds`, else normal with each feature's mean and
-    deviation, towards random targets; "natural-random", x itself towards random targets;
-    "natural-flipped", x towards the other label each. `scale`: features as they are; "standard",
-    minus their mean, by their deviation; "range", onto [-1, 1], which is then a bound. `bounds` and
-    `epsilon` are of scaled x, by default 0.5 sqrt(d) in l2, 0.5 in linf, half of the features in
-    l0. The rest as in `train` and `attack`. Networks have no bias: boundaries go through zero,
-    where samples should have their mean. dtype and device are those of x. `reflfap run data` does
-    this with files. Memory: see `experiments.three_networks.train_and_attack`. Raises InputError
-    for bad input, and what training and attack raise.
+    - `scenario`: "noise" is normal with each feature's mean and deviation, or uniform within finite
+      `bounds`. Its targets are random. "natural-random" is x itself, towards random targets.
+      "natural-flipped" is x, each towards the other label.
+    - `scale`: "none"; "standard", minus the mean, by the deviation; "range", onto [-1, 1], a bound.
+    - `bounds`, `epsilon`: of scaled x. By default `epsilon` is 0.5 sqrt(d) in l2, 0.5 in linf, half
+      of the features in l0. The rest is as in `train` and `attack`.
+
+    Networks have no bias: boundaries go through zero, where samples should have their mean. dtype
+    and device are those of x. `reflfap run data` does this with files. Raises InputError, and as
+    training and attack do. Memory: see `experiments.three_networks.train_and_attack`.
     """
     xp = checks.matrix("x", x)
     config = DataConfig(

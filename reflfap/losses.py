@@ -1,7 +1,7 @@
 """Losses l(q) of the margin q = y f(x), (N2): value, rate -l' and curvature l'', all in float64.
 
-exp(-q) overflows float32 at q = -89 and underflows at q = 104, so margins of any dtype are taken to
-float64 first, and each quantity has a logarithm that is exact where the quantity itself is not
+In float32 exp(-q) overflows at q = -89 and underflows at q = 104. So margins of any dtype are taken
+to float64 first. And each quantity has a logarithm, which is exact where the quantity itself is not
 representable. Margins are vectors of length N, so this costs nothing.
 """
 

@@ -1,7 +1,7 @@
 """The one-hidden-layer leaky-ReLU network, (N1) to (N4), with hand-derived gradients.
 
-Samples are rows, x (N, d). Pre-activations are kept as Z = W X^T of shape (m, N), so that each
-formula below reads as in the paper with j the row and n the column. Forward stands above backward.
+Samples are rows, x (N, d). Pre-activations are kept as Z = W X^T of shape (m, N). So each formula
+below reads as in the paper, with j the row and n the column. Forward stands above backward.
 Every function works on float32 and float64 and on any array namespace, and keeps the dtype.
 """
 
@@ -57,9 +57,9 @@ def initial_weights(hidden: int, dim: int, rng: np.random.Generator | int) -> Ho
 def with_constant(x: Array) -> Array:
     """(x, 1), (N, d + 1): a bias is the weight of one more input, which is always 1.
 
-    Exact for flow and descent, whose steps in a parameter depend on its own gradient alone. The
-    input has to be 1, and the bias's start its own: with sqrt(d) for 1, all weights could start
-    alike, but the bias would learn d times as fast.
+    This is exact for flow and descent: their steps in a parameter depend on its own gradient alone.
+    The input has to be 1, and the bias needs a start of its own. With sqrt(d) for 1 all weights
+    could start alike, but the bias would learn d times as fast.
     """
     xp = namespace(x)
     return xp.concatenate([x, xp.ones_like(x[:, :1])], axis=1)

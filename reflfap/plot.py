@@ -29,9 +29,10 @@ def decision_map(
 ) -> Figure:
     """Boundaries on the plane of the standard network's mean weights, and the samples on it.
 
-    `found`: what `learn_from_perturbations` gave, a result of `open_result`, or networks by name,
-    "standard" and, if wanted, "noise" and "adversarial", with samples x (N, d) and labels y (N,) of
-    +1 and -1. The samples are projected: one on the wrong side of a line need not be an error.
+    `found` is what `learn_from_perturbations` gave, or a result of `open_result`. Or it is networks
+    by name: "standard" and, if wanted, "noise" and "adversarial". Then give samples x (N, d) and
+    labels y (N,) of +1 and -1, too. The samples are projected: one on the wrong side of a line need
+    not be an error.
     """
     if isinstance(found, Stored):
         return _closed(maps.draw(found))
@@ -61,8 +62,8 @@ def gallery(
     """Samples as images of `shape`, rows and columns: natural, source, perturbation, perturbed.
 
     `found` is what `learn_from_perturbations` gave for samples whose features are the pixels of
-    such images, one channel. The `ends` are black and white, by default those of the range, else
-    the quantiles 0.01 and 0.99 of the natural samples.
+    such images, one channel. The `ends` are black and white. By default they are those of the
+    range, else the quantiles 0.01 and 0.99 of the natural samples.
     """
     natural, source, _, limits, classes = found.samples
     if np.shape(shape) != (2,):

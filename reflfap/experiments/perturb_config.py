@@ -52,8 +52,8 @@ SCALES = {
         "embedded": Scale(1_000, 30, 2_000, 15, steps=20, width=4, rate=0.01, batch=32),
     },
 }
-"""paper: the released numbers (of embedded, which was not released, those of Fashion-MNIST, with as
-many samples as it has); cpu: what two cores do within an hour (docs/perturbation-learning.md)."""
+"""paper: the released numbers. embedded was not released; it has those of Fashion-MNIST, with as
+many samples as it has. cpu: what two cores do within an hour (docs/perturbation-learning.md)."""
 
 
 def usual_size(dataset: str, norm: str) -> float:
@@ -70,8 +70,10 @@ def usual_size(dataset: str, norm: str) -> float:
 
 
 def scale_of(preset: str, dataset: str) -> Scale:
-    """What a preset chooses: for an own set as for its usual set, with all images that it has, of
-    preset cpu at most as many as there, and no batch that is larger."""
+    """What a preset chooses. An own set has what its usual set has, but all of its own images.
+
+    Of preset cpu it has at most as many images as the usual set. No batch is larger than the set.
+    """
     found = SCALES[preset][usual_set(dataset)]
     if dataset in DATA_SETS:
         return found

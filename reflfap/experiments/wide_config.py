@@ -144,8 +144,10 @@ def descent_time(epochs: int, rate: float, momentum: float = MOMENTUM) -> float:
 
 
 def together(config: WideConfig) -> tuple[WideConfig, WideConfig]:
-    """The config with all that its samples do not depend on set alike, and with all that f does
-    not: cells of a sweep that have the first in common come after one another, sorted by both."""
+    """The config with all that its samples do not depend on set alike, and so for its network f.
+
+    A sweep sorts its cells by both, so that cells with the same samples come after one another.
+    """
     of_g: dict[str, Any] = {"targets": "random", "epochs_g": 1, "rate_g": 1.0}
     alike = replace(config, scenario="perturbations", epsilon=0.0, **of_g)
     usual: dict[str, Any] = {"hidden": 1, "slope": 0.0, "epochs": 1, "rate_f": 1.0}

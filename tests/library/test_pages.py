@@ -1,10 +1,14 @@
 """The code on the pages for users runs as it stands there."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from project import ROOT
+
+from reflfap.cli import main as cli
 
 
 def code_of(page):
@@ -73,3 +77,25 @@ def test_the_guide(tmp_path, capsys):
         if number and "noise" not in network:  # to some samples: BLAS kernels differ
             assert float(number.split()[0]) == pytest.approx(float(stated[1]), abs=0.03)
     assert (tmp_path / "map.png").stat().st_size > 10_000
+
+
+def test_the_page_on_reading_results(tmp_path, monkeypatch):
+    """Its lines read and verify a result without the package, and find a bit that has changed."""
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--dim=20", "--hidden=6", "--n=5", "--n-adv=7"]
+    assert cli.main(["run", "artificial", *sizes]) == 0
+    alone = "import sys\nassert not [one for one in sys.modules if one.startswith('reflfap')]\n"
+    code = "".join([*code_of("docs/reading-results.md"), alone])
+
+    def read():
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    said = read()
+    assert said.returncode == 0, said.stderr
+    assert "data/adversarial/x | (7, 20) | float32 | sample, input | data units" in said.stdout
+    assert re.search(r"^[01]\.[0-9]+ predicted: 0\.[0-9]+$", said.stdout, re.MULTILINE)
+    (path,) = tmp_path.glob("results/artificial/*/result.h5")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert "AssertionError" in read().stderr
