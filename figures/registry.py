@@ -214,6 +214,7 @@ FIGURES: dict[str, Entry] = {
     "multiplier_bounds": _alone("multiplier_bounds"),
     "path_to_the_limit": _alone("path_to_the_limit"),
     "two_effects": _alone("two_effects"),
+    "lazy_and_rich": _alone("lazy_and_rich"),
     "odd_part": _alone("odd_part"),
     "even_part": _alone("even_part"),
     "origins": _alone("origins", "MNIST; it computes what it shows"),
