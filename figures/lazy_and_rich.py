@@ -190,7 +190,8 @@ def _marks(axes: Axes, config: Between, values: HostArray, look: dict[str, Any])
     for width, rows, mark in zip(config.widths, values, MARKS, strict=False):
         middle = rows.mean(axis=1)
         bars = np.abs([rows.min(axis=1) - middle, rows.max(axis=1) - middle])
-        shown: dict[str, Any] = {"marker": mark, "markersize": 3.5, "linewidth": 0.9, "elinewidth": 0.6}
+        shown: dict[str, Any] = {"marker": mark, "markersize": 3.5}
+        shown |= {"linewidth": 0.9, "elinewidth": 0.6}
         if look["color"] == "black":
             shown["label"] = f"$m$ = {width:,}"
         axes.errorbar(config.across, middle, bars, **look, **shown, fillstyle="none")

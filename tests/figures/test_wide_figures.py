@@ -1,13 +1,19 @@
 """Figures of wide networks: what is plotted, tested as data."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from reflfap import onehidden
-from reflfap.figures import lazy_and_rich
+from reflfap.errors import DamagedFileError, InputError
+from reflfap.experiments.wide_config import RELEASED, SWEEPS, WideConfig
+from reflfap.figures import lazy_and_rich, registry, wide_curves
 from reflfap.figures.lazy_and_rich import Between
+from reflfap.figures.wide_curves import WideCell
 from reflfap.losses import EXPONENTIAL
+from reflfap.sweep import grid
 from reflfap.training.flow import flow
 
 SMALL = Between(dim=1_000, n=8, slope=0.2, widths=(8, 800), across=(0.01, 1e3), starts=2)
@@ -86,3 +92,119 @@ def test_angles_of_functions():
     assert lazy_and_rich.degrees(f + g * np.linalg.norm(f) / np.linalg.norm(g), f) == (
         pytest.approx(45)
     )
+
+
+CLOSED = ("acc_f_predicted", "acc_g_predicted", "acc_g_predicted_targets")
+CLOSED += ("agreement_predicted", "agreement_predicted_targets")
+
+
+def invented(data, scenario, seeds=(0, 1, 2)):
+    """All cells of the sweeps, with numbers that tell metric, targets and seed."""
+    cells = []
+    for config in grid.from_preset(WideConfig, f"{data}-{scenario}", seeds):
+        shift = 0.01 * config.seed + 0.1 * (config.targets == "balanced")
+        names = ("acc_f", "acc_g", "agreement", "cosine", *CLOSED)
+        cells.append(
+            WideCell(config, {name: 0.6 + 0.02 * k + shift for k, name in enumerate(names)})
+        )
+    return cells
+
+
+@pytest.mark.parametrize("kind", RELEASED)
+def test_columns_are_the_sweeps(kind):
+    """Every table of SWEEPS that varies something is a column with all its values and seeds, in
+    whatever order and company cells come. Balanced targets stand apart."""
+    data, scenario = kind
+    others = [one for two in RELEASED if two != kind for one in invented(*two, seeds=(0,))]
+    strange = WideConfig(data=data, scenario=scenario, dtype="float64", seed=5)
+    company = [*others, WideCell(strange, {"acc_f": 0.1})]
+    found = wide_curves.compute(company + invented(*kind)[::-1], *kind)
+    tables = [table for table in SWEEPS[kind] if set(table) != {"targets"}]
+    fixed = [table for table in tables if table.get("targets") != "balanced"]
+    assert len(found) == len(fixed)
+    for sweep, table in zip(found, fixed, strict=True):
+        default = getattr(WideConfig(data=data, scenario=scenario), sweep.swept)
+        values = {
+            *table[sweep.swept],
+            *(() if set(table) - {sweep.swept, "targets"} else [default]),
+        }
+        assert [point.value for point in sweep.random] == sorted(values)
+        assert sweep.loss == table.get("loss", "identity")
+        for point in (*sweep.random, *sweep.balanced):
+            assert [one.config.seed for one in point.cells] == [0, 1, 2]
+            assert len({one.config.targets for one in point.cells}) == 1
+    known = {one.config for sweep in found for point in sweep.balanced for one in point.cells}
+    assert known == {one.config for one in invented(*kind) if one.config.targets == "balanced"}
+
+
+def test_means_and_spreads_of_wide_networks():
+    """Marks are means over three seeds, bars their ends; lines are the closed forms' means, of the
+    identity loss alone what targets add; squares are what was read off."""
+    kind = "shifted-gauss", "perturbations"
+    numbers = wide_curves.released_numbers()
+    sweeps = wide_curves.compute(invented(*kind), *kind, numbers)
+    figure = wide_curves.draw(sweeps, *kind)
+    axes = np.reshape(figure.axes, (2, len(sweeps)))
+    levels = {"$f$": 0.61, "$g$": 0.63, "$g$, balanced targets": 0.73}
+    for column, sweep in zip(axes.T, sweeps, strict=True):
+        drawn = {one.get_label(): one for one in column[0].containers}
+        assert set(drawn) == (set(levels) if sweep.balanced else {"$f$", "$g$"})
+        for name, (marks, _, (bars,)) in drawn.items():
+            assert marks.get_ydata() == pytest.approx(levels[name])
+            for segment in bars.get_segments():
+                assert np.ptp(segment[:, 1]) == pytest.approx(0.02)
+        lines = {one.get_label(): one for one in column[0].lines}
+        assert lines["predicted, $\\hat f$"].get_ydata() == pytest.approx(0.69)
+        assert ("predicted, $\\hat g$ and targets" in lines) == (sweep.loss == "identity")
+    squares = [one for one in axes[0, 0].lines if one.get_marker() == "s"]
+    expected = [
+        [one.number for one in numbers if one[:3] == (*kind, "dim") and one.metric == metric]
+        for metric in ("acc_f", "acc_g")
+    ]
+    assert [list(one.get_ydata()) for one in squares] == expected
+    assert len(expected[0]) == 10
+    assert "3 seeds a point" in figure.get_suptitle()
+    plt.close(figure)
+
+
+def test_cells_of_results_or_those_that_come_with_us(tmp_path):
+    """Tables in the results folder come first; a changed row is refused. The committed table has
+    three seeds of every default cell."""
+    committed = wide_curves.wide_cells(tmp_path)
+    for data, scenario in RELEASED:
+        default = WideConfig(data=data, scenario=scenario)
+        seeds = {
+            one.config.seed
+            for one in committed
+            if one.config == default
+            or (one.config == WideConfig(data=data, scenario=scenario, seed=one.config.seed))
+        }
+        assert {0, 1, 2} <= seeds
+    header, row, other, *_ = wide_curves.CELLS.read_text().splitlines()
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables" / "wide-mine.csv"
+    table.write_text("\n".join([header, row, ""]))
+    assert len(wide_curves.wide_cells(tmp_path)) == 1
+    wrong = re.sub("^[^,]*", other.split(",")[0], row)
+    table.write_text("\n".join([header, wrong, ""]))
+    with pytest.raises(DamagedFileError, match="not the config of run"):
+        wide_curves.wide_cells(tmp_path)
+
+
+def test_wide_curves_without_results(tmp_path):
+    """The committed cells are drawn; what has no cells says how to get them."""
+    pictures = registry.FIGURES["wide_curves"].pictures
+    assert len(pictures) == len(RELEASED)
+    draw = pictures["wide_curves_gauss_samples"]
+    assert all(path.exists() for path in draw(registry.Sources(tmp_path), tmp_path))
+    few = invented("mnist", "samples")[:1]
+    with pytest.raises(InputError, match="--preset mnist-samples"):
+        wide_curves.compute(few, "mnist", "samples")
+
+
+def test_read_off_numbers_are_checked(tmp_path):
+    """A metric that none has is refused, with the row."""
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("data,scenario,swept,value,metric,number\nmnist,samples,n,10,acc_h,0.5\n")
+    with pytest.raises(InputError, match="row 1"):
+        wide_curves.released_numbers(wrong)
