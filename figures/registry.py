@@ -39,6 +39,7 @@ from reflfap.figures import (
     prediction,
     style,
     wide_curves,
+    wide_map,
 )
 from reflfap.figures.perturbation import DeepCell
 from reflfap.figures.sweeps import PAIRS, Cell, complete_cells, known_cells
@@ -224,6 +225,10 @@ def _wide_curves_of(data: str, scenario: str) -> Draw:
     return draw
 
 
+def _wide_map(sources: Sources, folder: Path) -> Sequence[Path]:
+    return wide_map.save(wide_map.stored_maps(sources.results), folder)
+
+
 FIGURES: dict[str, Entry] = {
     "multiplier_bounds": _alone("multiplier_bounds"),
     "path_to_the_limit": _alone("path_to_the_limit"),
@@ -275,6 +280,7 @@ FIGURES: dict[str, Entry] = {
             for data, scenario in RELEASED
         },
     ),
+    "wide_map": Entry("runs of `reflfap run wide`", {"wide_map": _wide_map}),
 }
 
 

@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 
 from reflfap import onehidden
+from reflfap import wide as page
+from reflfap.cli import main as cli
 from reflfap.errors import DamagedFileError, InputError
+from reflfap.experiments import wide
+from reflfap.experiments.experiment import Inputs
+from reflfap.experiments.plane import axes_of_plane
 from reflfap.experiments.wide_config import RELEASED, SWEEPS, WideConfig
-from reflfap.figures import lazy_and_rich, registry, wide_curves
+from reflfap.experiments.wide_plane import GRID, class_means_plane, wide_plane
+from reflfap.figures import lazy_and_rich, registry, wide_curves, wide_map
 from reflfap.figures.lazy_and_rich import Between
 from reflfap.figures.wide_curves import WideCell
 from reflfap.losses import EXPONENTIAL
+from reflfap.runs.store import open_result
 from reflfap.sweep import grid
 from reflfap.training.flow import flow
 
@@ -154,6 +161,7 @@ def test_means_and_spreads_of_wide_networks():
             for segment in bars.get_segments():
                 assert np.ptp(segment[:, 1]) == pytest.approx(0.02)
         lines = {one.get_label(): one for one in column[0].lines}
+        assert sweep.loss == "identity" or "released, read off" not in lines
         assert lines["predicted, $\\hat f$"].get_ydata() == pytest.approx(0.69)
         assert ("predicted, $\\hat g$ and targets" in lines) == (sweep.loss == "identity")
     squares = [one for one in axes[0, 0].lines if one.get_marker() == "s"]
@@ -208,3 +216,68 @@ def test_read_off_numbers_are_checked(tmp_path):
     wrong.write_text("data,scenario,swept,value,metric,number\nmnist,samples,n,10,acc_h,0.5\n")
     with pytest.raises(InputError, match="row 1"):
         wide_curves.released_numbers(wrong)
+
+
+@pytest.mark.parametrize("scenario", ["perturbations", "samples"])
+def test_wide_networks_on_their_plane(scenario):
+    """Networks on the plane are those in all dimensions; closed forms are those of the page, at the
+    points of the plane that the grid names. Class means are on it."""
+    options = {"data": "gauss", "scenario": scenario, "n": 30, "dim": 12, "hidden": 6}
+    config = WideConfig(**options, epsilon=0.5, dtype="float64")
+    part = wide.wide_samples(config, Inputs())
+    x, y = part.x[:, :-1], part.y
+    net = wide.start_network(config, "f", np)
+    t = np.asarray(wide.drawn_targets(config, 30))
+    u = page.combinations(x, y, 0.0)
+    found = {name: one.values for name, one in wide_plane(config, x, y, u, t, {"f": net}).items()}
+    means = np.stack([x[y == label].mean(axis=0) for label in (1, -1)])
+    P = axes_of_plane(*(means / np.linalg.norm(means, axis=1)[:, None]))
+    axis, base = found["plane/axis"], x if scenario == "samples" else 0 * x
+    r = base + 0.5 * t[:, None] * u / np.linalg.norm(u, axis=1)[:, None]
+    rows = found["plane/f"]
+    for i, j in ((0, 0), (3, 40), (20, 11)):
+        at = axis[j], axis[i]
+        z = (np.asarray(at) @ P)[None]
+        assert found["plane/fhat"][i, j] == pytest.approx(page.fhat(z, x, y, 0.0)[0], abs=1e-9)
+        assert found["plane/ghat"][i, j] == pytest.approx(page.ghat(z, r, u, 0.0)[0], abs=1e-9)
+        whole = page.fhat(z, r, t, 0.0)[0]
+        assert found["plane/ghat_targets"][i, j] == pytest.approx(whole, abs=1e-9)
+        there = rows[:, 3] @ np.maximum(rows[:, :3] @ [*at, 1.0], 0)
+        expected = page.f(z, net.W, net.a, 0.0)[0]
+        assert there == pytest.approx(expected, abs=1e-9)
+    assert means == pytest.approx(means @ P.T @ P)
+
+
+def test_where_there_is_no_plane():
+    """One input, or one class: class means span no plane, and nothing is kept."""
+    rng = np.random.default_rng(0)
+    assert class_means_plane(rng.standard_normal((5, 1)), np.asarray([1, 1, -1, -1, 1.0])) is None
+    x = rng.standard_normal((5, 3))
+    assert class_means_plane(x, np.ones(5)) is None
+    assert class_means_plane(x, np.asarray([1, 1, -1, -1, 1.0])).shape == (2, 3)
+
+
+def test_the_wide_map(tmp_path):
+    """Of a run by command: the default one is chosen before a larger, values have the networks'
+    signs, a panel without a run says so, and a folder without runs how to get one."""
+    with pytest.raises(InputError, match="run `reflfap run wide`"):
+        wide_map.save(wide_map.stored_maps(tmp_path), tmp_path)
+    small = ["--dim", "20", "--n", "40", "--hidden", "8", "--epochs", "50"]
+    for more in (small, [*small, "--n", "60"]):
+        assert cli.main(["run", "wide", *more, "--out", str(tmp_path)]) == 0
+    maps = wide_map.stored_maps(tmp_path)
+    (found,) = maps.values()
+    assert found.config.n == 60
+    with open_result(next(tmp_path.glob("wide/*/result.h5"))) as result:
+        rows = wide_map.compute(result, 9)
+        assert rows.values["g"].shape == (9, 9)
+        assert rows.values["fhat"].shape == (GRID, GRID)
+        f = result.array("plane/f", (8, 4))
+    at = rows.axis["f"][7], rows.axis["f"][2]
+    there = f[:, 3] @ np.maximum(f[:, :3] @ [*at, 1.0], 0)
+    assert rows.values["f"][2, 7] == pytest.approx(there)
+    figure = wide_map.draw(maps)
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts == ["no run yet"] * (len(RELEASED) - 1)
+    assert f"agree in {found.agreement:.2f}" in figure.axes[0].get_title()
+    plt.close(figure)
