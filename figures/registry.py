@@ -38,6 +38,7 @@ from reflfap.figures import (
     perturbation_gallery,
     prediction,
     style,
+    wide_cosine,
     wide_curves,
     wide_map,
 )
@@ -225,6 +226,10 @@ def _wide_curves_of(data: str, scenario: str) -> Draw:
     return draw
 
 
+def _wide_cosine(sources: Sources, folder: Path) -> Sequence[Path]:
+    return wide_cosine.save(sources.wide, folder)
+
+
 def _wide_map(sources: Sources, folder: Path) -> Sequence[Path]:
     return wide_map.save(wide_map.stored_maps(sources.results), folder)
 
@@ -279,6 +284,9 @@ FIGURES: dict[str, Entry] = {
             f"wide_curves_{data}_{scenario}": _wide_curves_of(data, scenario)
             for data, scenario in RELEASED
         },
+    ),
+    "wide_cosine": Entry(
+        "nothing; with cells of `reflfap sweep wide`, it draws them", {"wide_cosine": _wide_cosine}
     ),
     "wide_map": Entry("runs of `reflfap run wide`", {"wide_map": _wide_map}),
 }

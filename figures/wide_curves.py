@@ -39,7 +39,7 @@ CELLS = style.RENDERED / "wide_cells.csv"
 READ_OFF = style.RENDERED / "wide_released.csv"
 DATA = {
     "shifted-gauss": "Gaussian classes",
-    "gauss": "Gaussian samples, random labels",
+    "gauss": "Gaussian, random labels",
     "mnist": "MNIST 1 and 2",
     "fashion-mnist": "Fashion-MNIST 0 and 9",
 }
@@ -164,7 +164,7 @@ def _points(
 def draw(sweeps: Sequence[Sweep], data: str, scenario: str) -> Figure:
     """Two rows, a column a sweep."""
     count = len(sweeps)
-    size = (max(4.4, 1.0 + 1.15 * count), 4.0)
+    size = (max(4.4, 1.4 + 1.15 * count), 4.0)
     with plt.rc_context(style.RC):
         figure, rows = plt.subplots(
             2, count, figsize=size, sharex="col", sharey=True, squeeze=False, layout="constrained"
@@ -172,7 +172,7 @@ def draw(sweeps: Sequence[Sweep], data: str, scenario: str) -> Figure:
         for column, sweep in zip(rows.T, sweeps, strict=True):
             _column(column, sweep)
         for axes, name in zip(rows[:, 0], ("accuracy", "agreement"), strict=True):
-            axes.set(ylabel=name, ylim=(LEAST, 1.02))
+            axes.set(ylabel=name, ylim=(LEAST, 1.02), yticks=[0.4, 0.6, 0.8, 1.0])
         entries = {
             name: line
             for axes in rows.flat

@@ -2,10 +2,11 @@
 
 A column a kind of data; above, g learned perturbations alone, below, perturbed samples. The plane
 holds the means of both classes; its axes are orthonormal and as close to the two as such can be.
-Grey: f and g have different signs. Thin lines: where f and g are 0. Broad ones below: where the
-closed forms are, fhat (W1) and ghat (W3) with what else g learns of its targets; dotted, ghat
-alone, which the targets do not enter. Samples are drawn at their projections, off which they lie
-far. Each panel is one run, of the released default if it is there, else the largest.
+Grey: f and g have not one sign; one of them may be 0, where all its units are off. Thin lines:
+where f and g are 0. Broad ones below: where the closed forms are, fhat (W1) and ghat (W3) with what
+else g learns of its targets; dotted, ghat alone, which the targets do not enter. Samples are drawn
+at their projections, off which they lie far. Each panel is one run, of the released default if it
+is there, else the largest.
 
     python -m reflfap.figures wide_map RESULTS [FOLDER]
 """
@@ -109,8 +110,7 @@ def draw(maps: Mapping[tuple[str, str], WideMap]) -> Figure:
         )
         for row, scenario in zip(rows, SCENARIOS, strict=True):
             for axes, data in zip(row, DATA, strict=True):
-                name = "\n".join([*DATA[data].split(", "), SCENARIOS[scenario]])
-                _panel(axes, maps.get((data, scenario)), name)
+                _panel(axes, maps.get((data, scenario)), f"{DATA[data]};\n{SCENARIOS[scenario]}")
         lines = [
             Line2D(
                 [],
@@ -129,7 +129,7 @@ def draw(maps: Mapping[tuple[str, str], WideMap]) -> Figure:
         names = [*NAMES.values(), *(one["label"] for one in style.CLASSES.values())]
         figure.legend(
             [*lines, *dots, Patch(facecolor=GREY)],
-            [*names, "$f$ and $g$ disagree"],
+            [*names, "$f$ and $g$ without one sign"],
             loc="outside lower center",
             ncols=4,
         )

@@ -15,7 +15,7 @@ from reflfap.experiments.experiment import Inputs
 from reflfap.experiments.plane import axes_of_plane
 from reflfap.experiments.wide_config import RELEASED, SWEEPS, WideConfig
 from reflfap.experiments.wide_plane import GRID, class_means_plane, wide_plane
-from reflfap.figures import lazy_and_rich, registry, wide_curves, wide_map
+from reflfap.figures import lazy_and_rich, registry, wide_cosine, wide_curves, wide_map
 from reflfap.figures.lazy_and_rich import Between
 from reflfap.figures.wide_curves import WideCell
 from reflfap.losses import EXPONENTIAL
@@ -281,3 +281,26 @@ def test_the_wide_map(tmp_path):
     assert texts == ["no run yet"] * (len(RELEASED) - 1)
     assert f"agree in {found.agreement:.2f}" in figure.axes[0].get_title()
     plt.close(figure)
+
+
+def test_the_cosine_figure():
+    """Means of scenario (a) alone, of the sweeps named, with all that was read off of cosines."""
+    cells = [one for kind in RELEASED for one in invented(*kind)]
+    numbers = wide_curves.released_numbers()
+    figure = wide_cosine.draw(wide_cosine.compute(cells, numbers))
+    for axes, swept in zip(figure.axes, wide_cosine.SWEPT, strict=True):
+        for marks, _, (bars,) in axes.containers:
+            assert marks.get_ydata() == pytest.approx(0.67)
+            assert all(np.ptp(one[:, 1]) == pytest.approx(0.02) for one in bars.get_segments())
+        names = [one.get_label() for one in axes.containers]
+        kinds = [data for data, scenario in RELEASED if scenario == "perturbations"]
+        with_it = [
+            one for one in kinds if any(swept in table for table in SWEEPS[one, "perturbations"])
+        ]
+        assert names == [wide_curves.DATA[one] for one in with_it]
+        drawn = [y for one in axes.lines if one.get_marker() == "s" for y in one.get_ydata()]
+        known = [one.number for one in numbers if (one.swept, one.metric) == (swept, "cosine")]
+        assert sorted(drawn) == sorted(known)
+    plt.close(figure)
+    with pytest.raises(InputError, match="--preset all"):
+        wide_cosine.compute([])
