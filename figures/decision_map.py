@@ -29,6 +29,7 @@ from reflfap.backend import HostArray
 from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.experiments.cell import CellConfig
 from reflfap.experiments.experiment import Inputs, Stored
+from reflfap.experiments.plane import half_width
 from reflfap.experiments.three_networks import NETWORKS
 from reflfap.figures import style
 from reflfap.figures.sweeps import NORMS
@@ -76,7 +77,7 @@ def on_plane(
     """What networks of this leaky slope say on the plane, up to `edge` each way; by default as far
     as all but a hundredth of the samples lie, and a quarter more."""
     if edge is None:
-        edge = 1.25 * float(np.quantile(np.abs(plane.samples).max(axis=1), 0.99)) or 1.0
+        edge = half_width(plane.samples)
     axis = np.linspace(-edge, edge, resolution)
     outputs = {}
     for name, weights in plane.weights.items():

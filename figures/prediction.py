@@ -114,7 +114,7 @@ def read_released(path: Path) -> list[Released]:
             checks.real_number("acc_adv", row["acc_adv"], 0, 1),
         )
 
-    return _read(path, point)
+    return read_rows(path, point)
 
 
 def reference_folder() -> Path | None:
@@ -145,7 +145,7 @@ def read_cells(path: Path, column: str = "acc_predicted") -> list[Cell]:
             checks.real_number("acc_adversarial", row["acc_adversarial"], 0, 1),
         )
 
-    return _read(path, cell) if path.exists() else []
+    return read_rows(path, cell) if path.exists() else []
 
 
 def own_cells() -> tuple[list[Cell], list[Cell]]:
@@ -154,7 +154,7 @@ def own_cells() -> tuple[list[Cell], list[Cell]]:
     return read_cells(style.RENDERED / "prediction_cells.csv"), new
 
 
-def _read(path: Path, parse: Callable[[Row], Content]) -> list[Content]:
+def read_rows(path: Path, parse: Callable[[Row], Content]) -> list[Content]:
     """What `parse` makes of the rows of a CSV file; a line that begins with # is a comment."""
     contents: list[Content] = []
     try:

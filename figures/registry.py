@@ -21,6 +21,7 @@ from reflfap.experiments.experiment import canonical_json
 from reflfap.experiments.images import ImagesConfig
 from reflfap.experiments.perturb_config import SCENARIOS
 from reflfap.experiments.three_networks import WHOLE
+from reflfap.experiments.wide_config import RELEASED
 from reflfap.figures import (
     accuracy_curves,
     decision_boundaries,
@@ -37,6 +38,9 @@ from reflfap.figures import (
     perturbation_gallery,
     prediction,
     style,
+    wide_cosine,
+    wide_curves,
+    wide_map,
 )
 from reflfap.figures.perturbation import DeepCell
 from reflfap.figures.sweeps import PAIRS, Cell, complete_cells, known_cells
@@ -65,6 +69,11 @@ class Sources:
     def learnt(self) -> list[DeepCell]:
         """The known cells of E2."""
         return perturbation.known_cells(self.results)
+
+    @cached_property
+    def wide(self) -> list[wide_curves.WideCell]:
+        """The known cells of E7, or those that come with us."""
+        return wide_curves.wide_cells(self.results)
 
     @cached_property
     def sets(self) -> list[perturbation_gallery.PerturbedSet]:
@@ -219,10 +228,26 @@ def _gallery_of(dataset: str, scenario: str) -> Draw:
     return draw
 
 
+def _wide_curves_of(data: str, scenario: str) -> Draw:
+    def draw(sources: Sources, folder: Path) -> Sequence[Path]:
+        return wide_curves.save(sources.wide, data, scenario, folder)
+
+    return draw
+
+
+def _wide_cosine(sources: Sources, folder: Path) -> Sequence[Path]:
+    return wide_cosine.save(sources.wide, folder)
+
+
+def _wide_map(sources: Sources, folder: Path) -> Sequence[Path]:
+    return wide_map.save(wide_map.stored_maps(sources.results), folder)
+
+
 FIGURES: dict[str, Entry] = {
     "multiplier_bounds": _alone("multiplier_bounds"),
     "path_to_the_limit": _alone("path_to_the_limit"),
     "two_effects": _alone("two_effects"),
+    "lazy_and_rich": _alone("lazy_and_rich"),
     "odd_part": _alone("odd_part"),
     "even_part": _alone("even_part"),
     "float16_stops": _alone("float16_stops"),
@@ -265,6 +290,17 @@ FIGURES: dict[str, Entry] = {
         noise_samples.save,
         "runs of `reflfap run learn --scenario noise` with two numbers of samples, or their table",
     ),
+    "wide_curves": Entry(
+        "nothing; with cells of `reflfap sweep wide`, it draws them",
+        {
+            f"wide_curves_{data}_{scenario}": _wide_curves_of(data, scenario)
+            for data, scenario in RELEASED
+        },
+    ),
+    "wide_cosine": Entry(
+        "nothing; with cells of `reflfap sweep wide`, it draws them", {"wide_cosine": _wide_cosine}
+    ),
+    "wide_map": Entry("runs of `reflfap run wide`", {"wide_map": _wide_map}),
 }
 
 

@@ -19,7 +19,7 @@ from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.errors import refuse
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.experiments.experiment import canonical_json
+from reflfap.experiments.experiment import Kind, canonical_json
 from reflfap.runs.store import complete_results
 from reflfap.sweep.table import read_table
 
@@ -80,14 +80,20 @@ def complete_cells(results: Path) -> list[Cell]:
 
 
 def known_cells(results: Path) -> list[Cell]:
-    """The complete cells, and those of results/tables/artificial*.csv: tables that `sweep collect`
-    made of other folders. Of the latter the numbers are known, and no arrays.
+    """The complete cells, and those of tables, of E1."""
+    return [Cell(*one) for one in known_results(results, ArtificialConfig)]
+
+
+def known_results(results: Path, kind: type[Kind]) -> list[tuple[Kind, dict[str, float], Path]]:
+    """The complete cells of an experiment, and those of results/tables/EXPERIMENT*.csv: tables that
+    `sweep collect` made of other folders. Of the latter the numbers are known, and no arrays.
     """
-    stored = complete_cells(results)
-    known = {cell.config: cell for cell in stored}
-    for path in sorted((results / "tables").glob("artificial*.csv")):
-        for config, metrics in read_table(path, ArtificialConfig):
-            known.setdefault(config, Cell(config, metrics, path))
+    known = {
+        config: (config, run.metrics, run.path) for config, run in complete_results(results, kind)
+    }
+    for path in sorted((results / "tables").glob(f"{kind.experiment}*.csv")):
+        for config, metrics in read_table(path, kind):
+            known.setdefault(config, (config, metrics, path))
     return list(known.values())
 
 

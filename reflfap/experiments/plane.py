@@ -23,16 +23,27 @@ def plane_datasets(weights: Mapping[str, HostArray], samples: Labelled) -> dict[
     """
     v, u = mean_directions(weights["standard"].astype(np.float64))
     P = axes_of_plane(v, u)
-    shown = np.concatenate([np.flatnonzero(samples.y == y)[:MOST_SAMPLES] for y in (1, -1)])
     datasets = {
         f"plane/{name}": Dataset(W.astype(np.float64) @ P.T, "hidden unit, axis", "1 / data units")
         for name, W in weights.items()
     }
-    return datasets | {
+    return datasets | shown_on_plane(samples, np.stack([v, u]), P)
+
+
+def shown_on_plane(samples: Labelled, directions: HostArray, P: HostArray) -> dict[str, Dataset]:
+    """The first samples of each label, and directions (2, d), on the plane of the rows of P."""
+    shown = np.concatenate([np.flatnonzero(samples.y == y)[:MOST_SAMPLES] for y in (1, -1)])
+    return {
         "plane/samples": Dataset(samples.x[shown] @ P.T, "sample, axis", "data units"),
         "plane/labels": Dataset(samples.y[shown], "sample", "label +1 or -1"),
-        "plane/directions": Dataset(np.stack([v, u]) @ P.T, "v or u, axis", "none"),
+        "plane/directions": Dataset(directions @ P.T, "v or u, axis", "none"),
     }
+
+
+def half_width(samples: HostArray) -> float:
+    """How far a map of samples (n, 2) goes each way: as far as all but a hundredth of them lie, and
+    a quarter more."""
+    return 1.25 * float(np.quantile(np.abs(samples).max(axis=1), 0.99)) or 1.0
 
 
 def mean_directions(W: HostArray) -> HostArray:

@@ -22,6 +22,7 @@ from reflfap.experiments.experiment import (
     Inputs,
 )
 from reflfap.experiments.wide_config import PAIRS, SWEEPS, WideConfig, sweeps, together
+from reflfap.experiments.wide_plane import GRID, wide_plane
 from reflfap.monitor import Monitor
 from reflfap.norms import row_norms
 from reflfap.rng import stream
@@ -203,7 +204,9 @@ def compute(config: WideConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     del r
     on_new = New(*(onehidden.forward(one.net, part.z)[0] for one in (f, g)))
     found |= measured(part, f, g, on_new) | closed_forms(config, part, known, t, on_new)
-    return Computed({name: float(value) for name, value in found.items()})
+    nets = {"f": f.net, "g": g.net}
+    plane = wide_plane(config, x[:, :-1], y, known.made_of.u, t, nets)
+    return Computed({name: float(value) for name, value in found.items()}, plane)
 
 
 def cosine(u: Array, v: Array) -> Array:
@@ -294,9 +297,9 @@ def wide_cost(config: WideConfig) -> Estimate:
     elif config.loss == "logistic":
         steps = [4 * FLOW_STEPS] * 2
     points = min(n, POINTS) + FRESH
-    closed = 4.0 * n * n * d + 100.0 * n * n + 2.0 * n * points * d * 5
+    closed = 4.0 * n * n * d + 100.0 * n * n + 2.0 * n * (5 * points + 3 * GRID**2) * d
     flops = sum(steps) * spread + (2.0 * n * n * d if whole else 0.0) + closed
-    entries = 3 * n * d + 2 * n * n * whole + 12 * m * n + 4 * lazy.BLOCK + points * d
+    entries = 3 * n * d + 2 * n * n * whole + 12 * m * n + 4 * lazy.BLOCK + max(points, GRID**2) * d
     if config.loss == "logistic":
         entries += 2 * n * n
     return Estimate(flops, float(np.dtype(config.dtype).itemsize * entries))
