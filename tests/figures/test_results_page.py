@@ -47,7 +47,9 @@ def test_cells_of_a_table_count(results, tmp_path):
     for out in (results, tmp_path):
         results_page.write(out, tmp_path / "page.md")
         pages.append((tmp_path / "page.md").read_text().split("Seeds:"))
-    assert pages[0][1].partition("Source")[0] == pages[1][1].partition("Source")[0]
+    seeds, after = pages[0][1].splitlines()[0].split(" Source revisions: ")
+    assert after.count("`") >= 2
+    assert pages[1][1].splitlines()[0] == seeds  # of tables no revision is known
     assert pages[0][1].partition("\n")[2] == pages[1][1].partition("\n")[2]
     assert f"{len(stored)} of them from tables" in pages[1][0]
     made = registry.make_all(tmp_path, tmp_path / "pictures", None, ["accuracy_curves"])
