@@ -82,6 +82,18 @@ class Match(NamedTuple):
         return float(self.point.accuracy().mean())
 
 
+def grids(
+    cells: Iterable[Cell], released: Sequence[Released] = ()
+) -> dict[tuple[str, str], Curves]:
+    """Those of each norm and distribution of which there are cells; InputError if of none."""
+    cells = list(cells)
+    there = {(cell.config.norm, cell.config.data) for cell in cells}
+    if not there:
+        remedy = "run `reflfap sweep artificial`, or give another results folder"
+        refuse("results", "complete cells of E1", "none", remedy)
+    return {pair: compute(cells, *pair, released) for pair in PAIRS if pair in there}
+
+
 def compute(
     cells: Iterable[Cell], norm: str, data: str, released: Sequence[Released] = ()
 ) -> Curves:
@@ -155,12 +167,7 @@ def draw(*rows: Curves) -> Figure:
                 row[0].set_title(f"{_which(data)}, {_seeds(data)}", loc="left")
         low = min(float(axes.dataLim.ymin) for axes in table.flat)
         table[0, 0].set_ylim(min(0.45, low - 0.02), 1.015)
-        entries = {
-            name: line
-            for axes in table.flat
-            for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)
+        style.below(figure, *table.flat, ncols=3)
         if len(rows) == 1:
             figure.suptitle(_title(rows[0]), size=style.RC["axes.titlesize"])
     return figure
@@ -181,8 +188,7 @@ def _which(data: Curves) -> str:
 
 def _seeds(data: Curves) -> str:
     counts = {len(point.cells) for panel in data.panels.values() for point in panel.points}
-    seeds = "–".join(str(count) for count in sorted({min(counts), max(counts)}))
-    return f"{seeds} seed{'' if counts == {1} else 's'} a point"
+    return style.seeds_a_point(counts)
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
@@ -214,11 +220,9 @@ def _measured(
     if not points:
         return
     accuracy = [point.accuracy(network) for point in points]
-    across = np.asarray([point.value for point in points])
-    mean = np.asarray([one.mean() for one in accuracy])
-    ends = np.asarray([(one.min(), one.max()) for one in accuracy]).T
+    across = [point.value for point in points]
     marks = look | {"markersize": 3.5, "linestyle": "", "linewidth": 0.8, "clip_on": False}
-    axes.errorbar(across, mean, np.abs(ends - mean), label=f"{network} network{more}", **marks)
+    style.spread(axes, across, accuracy, marks | {"label": f"{network} network{more}"})
     for value, single in zip(across, accuracy, strict=True):
         if 1 < len(single) < MANY:
             axes.plot(np.full(len(single), value), single, ".", color=look["color"], markersize=1.5)
@@ -234,10 +238,4 @@ def save(
 
 def save_all(cells: Iterable[Cell], folder: Path, released: Sequence[Released] = ()) -> list[Path]:
     """Draw all norms and distributions of which there are cells as one picture."""
-    cells = list(cells)
-    there = {(cell.config.norm, cell.config.data) for cell in cells}
-    rows = [compute(cells, *pair, released) for pair in PAIRS if pair in there]
-    if not rows:
-        remedy = "run `reflfap sweep artificial`, or give another results folder"
-        refuse("results", "complete cells of E1", "none", remedy)
-    return style.save(draw(*rows), folder / "accuracy_all")
+    return style.save(draw(*grids(cells, released).values()), folder / "accuracy_all")

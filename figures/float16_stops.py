@@ -22,17 +22,18 @@ from matplotlib.figure import Figure
 
 from reflfap import float16
 from reflfap.backend import HostArray
+from reflfap.data_loaders.artificial import DISTRIBUTIONS
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.three_networks import attacked, initial_network, train
-from reflfap.figures import style
+from reflfap.figures import accuracy_curves, style
 from reflfap.losses import loss_named, rate
 
 CONFIG = ArtificialConfig(norm="l0", n_adv=40)
 PIXELS = (1, 10, 25, 50, 100, 150, 200, 250, 300, 400, 500)
 EXACT = style.NETWORKS["adversarial"] | {"label": "exact"}
 ROUNDED: dict[str, Any] = {
-    "color": "#009E73",
+    "color": accuracy_curves.FLOAT16["color"],
     "linestyle": "-",
     "linewidth": 1.1,
     "label": "float16",
@@ -76,7 +77,7 @@ def compute(config: ArtificialConfig = CONFIG, pixels: tuple[int, ...] = PIXELS)
     """Both arithmetics on the same samples; the standard network is each one's own."""
     courses, paths = [], []
     noise = artificial.noise(config)
-    limits = (-1.0, 1.0)
+    domain = DISTRIBUTIONS[config.data]
     for precision in ("exact", "released"):
         how = replace(config, precision=precision)
         standard = train(how, "standard", *artificial.natural(how))
@@ -84,7 +85,7 @@ def compute(config: ArtificialConfig = CONFIG, pixels: tuple[int, ...] = PIXELS)
         margins = []
         for count in pixels:
             fewer = replace(how, epsilon=count / config.dim, attack_steps=None)
-            done = attacked(fewer, standard.net, *noise, limits)
+            done = attacked(fewer, standard.net, *noise, (domain.low, domain.high))
             margins.append(float(done.margin.mean()))
         paths.append(np.asarray(margins))
     return Stops(

@@ -170,12 +170,7 @@ def draw(data: Trip, config: Between | None = None) -> Figure:
             axes.set(xscale="log", xlabel="scale of the start $s\\sqrt{m}$")
             axes.xaxis.set_major_locator(LogLocator(numticks=12))
             axes.xaxis.set_minor_formatter(NullFormatter())
-        entries = {
-            name: line
-            for axes in (panels[2], panels[0])
-            for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=6)
+        style.below(figure, panels[2], panels[0], ncols=6)
         figure.suptitle(
             f"Rich on the left, lazy on the right. $d$ = {config.dim:,}, $N$ = {config.n}, "
             f"N(±{config.shift:g}, $I$), $\\gamma$ = {config.slope:g}, flow to "
@@ -188,13 +183,11 @@ def draw(data: Trip, config: Between | None = None) -> Figure:
 def _marks(axes: Axes, config: Between, values: HostArray, look: dict[str, Any]) -> None:
     """Means over starts, bars from the least to the most, a mark and a line for each width."""
     for width, rows, mark in zip(config.widths, values, MARKS, strict=False):
-        middle = rows.mean(axis=1)
-        bars = np.abs([rows.min(axis=1) - middle, rows.max(axis=1) - middle])
         shown: dict[str, Any] = {"marker": mark, "markersize": 3.5}
         shown |= {"linewidth": 0.9, "elinewidth": 0.6}
         if look["color"] == "black":
             shown["label"] = f"$m$ = {width:,}"
-        axes.errorbar(config.across, middle, bars, **look, **shown, fillstyle="none")
+        style.spread(axes, config.across, rows, look | shown | {"fillstyle": "none"})
 
 
 if __name__ == "__main__":

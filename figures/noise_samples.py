@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
@@ -107,12 +106,8 @@ def draw(lines: dict[str, Line], dataset: str) -> Figure:
 
 def _measured(axes: Axes, norm: str, line: Line) -> None:
     across = [one.samples for one in line.settings]
-    mean = np.asarray([one.best.mean() for one in line.settings])
-    ends = np.asarray([(one.best.min(), one.best.max()) for one in line.settings]).T
-    bars = np.abs(ends - mean)
-    axes.errorbar(
-        across, mean, bars, label=NORMS[norm], linewidth=1.3, markersize=4.5, **LOOKS[norm]
-    )
+    look = LOOKS[norm] | {"label": NORMS[norm], "linewidth": 1.3, "markersize": 4.5}
+    style.spread(axes, across, [one.best for one in line.settings], look)
 
 
 def _ticks(axes: Axes, lines: dict[str, Line]) -> None:

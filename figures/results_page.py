@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reflfap.errors import DamagedFileError, refuse
+from reflfap.errors import DamagedFileError
 from reflfap.figures import (
     accuracy_curves,
     perturbation,
@@ -56,10 +56,7 @@ sweep."""
 
 def page(cells: Sequence[Cell], released: Sequence[Released], pictures: str, reading: str) -> str:
     """The whole text; `pictures` is the path from the page to the rendered pictures."""
-    grids = {pair: _grid(cells, *pair, released) for pair in PAIRS if _of(cells, *pair)}
-    if not grids:
-        remedy = "run `reflfap sweep artificial`, or give another results folder"
-        refuse("results", "complete cells of E1", "none", remedy)
+    grids = accuracy_curves.grids(cells, released)
     shown = list({cell.config: cell for grid in grids.values() for cell in _shown(grid)}.values())
     parts = ["# Results of the artificial experiment", _origin(shown, len(cells)), reading.strip()]
     parts += [_summary_picture(pictures), _overview(grids), LEGEND]
@@ -72,14 +69,6 @@ def page(cells: Sequence[Cell], released: Sequence[Released], pictures: str, rea
     if missing:
         parts.append(f"No cells yet: {', '.join(missing)}.")
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _of(cells: Iterable[Cell], norm: str, data: str) -> bool:
-    return any((cell.config.norm, cell.config.data) == (norm, data) for cell in cells)
-
-
-def _grid(cells: Sequence[Cell], norm: str, data: str, released: Sequence[Released]) -> Curves:
-    return accuracy_curves.compute(cells, norm, data, released)
 
 
 def _shown(grid: Curves) -> Iterator[Cell]:

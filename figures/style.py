@@ -2,13 +2,17 @@
 
 import io
 import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from reflfap.backend import HostArray
 from reflfap.files import write_whole
 
 # Okabe and Ito's palette, distinct for all common forms of colour vision; each network also has
@@ -45,6 +49,31 @@ def reading_beside(file: Path) -> str:
 def path_from(file: Path, folder: Path) -> str:
     """The path of `folder` as a link on the page `file` has it."""
     return Path(os.path.relpath(folder.resolve(), file.resolve().parent)).as_posix()
+
+
+def below(figure: Figure, *panels: Axes, ncols: int) -> None:
+    """One legend of all panels below the figure, with each name once."""
+    entries = {
+        name: line
+        for axes in panels
+        for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=ncols)
+
+
+def spread(
+    axes: Axes, across: Sequence[float], each: Sequence[HostArray], look: Mapping[str, Any]
+) -> None:
+    """The mean of each array at its place, and a bar from its least to its largest number."""
+    middle = np.asarray([one.mean() for one in each])
+    ends = np.asarray([(one.min(), one.max()) for one in each]).T
+    axes.errorbar(across, middle, np.abs(ends - middle), **look)
+
+
+def seeds_a_point(counts: Collection[int]) -> str:
+    """From the numbers of seeds that points have."""
+    seeds = "–".join(str(count) for count in sorted({min(counts), max(counts)}))
+    return f"{seeds} seed{'' if set(counts) == {1} else 's'} a point"
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -60,22 +59,14 @@ def draw(found: Mapping[tuple[str, str], Sweep]) -> Figure:
                     _curve(axes, found[swept, data], look | {"label": DATA[data]})
             axes.set(xscale="log", xlabel=LABELS[swept])
         panels[0].set(ylabel="mean $|\\cos(u_n, \\eta_n)|$", ylim=(0, 1.03))
-        entries = {
-            name: line
-            for axes in panels
-            for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)
+        style.below(figure, *panels, ncols=3)
     return figure
 
 
 def _curve(axes: Axes, sweep: Sweep, look: dict[str, Any]) -> None:
     each = [point.each("cosine") for point in sweep.random]
-    middle = np.asarray([one.mean() for one in each])
-    ends = np.asarray([(one.min(), one.max()) for one in each]).T
     shown: dict[str, Any] = {"markersize": 3, "linewidth": 0.8, "elinewidth": 0.6}
-    across = [point.value for point in sweep.random]
-    axes.errorbar(across, middle, np.abs(ends - middle), **look, **shown)
+    style.spread(axes, [point.value for point in sweep.random], each, look | shown)
     released = [one for one in sweep.read_off if one.metric == "cosine"]
     if released:
         marks: dict[str, Any] = {"marker": "s", "fillstyle": "none", "linestyle": ""}

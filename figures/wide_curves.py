@@ -173,25 +173,18 @@ def draw(sweeps: Sequence[Sweep], data: str, scenario: str) -> Figure:
             _column(column, sweep)
         for axes, name in zip(rows[:, 0], ("accuracy", "agreement"), strict=True):
             axes.set(ylabel=name, ylim=(LEAST, 1.02), yticks=[0.4, 0.6, 0.8, 1.0])
-        entries = {
-            name: line
-            for axes in rows.flat
-            for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        columns = 4 if count > 3 else 2
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+        style.below(figure, *rows.flat, ncols=4 if count > 3 else 2)
         figure.suptitle(_title(sweeps, data, scenario), size=style.RC["axes.titlesize"])
     return figure
 
 
 def _title(sweeps: Sequence[Sweep], data: str, scenario: str) -> str:
     counts = {len(point.cells) for sweep in sweeps for point in sweep.random}
-    seeds = "–".join(str(count) for count in sorted({min(counts), max(counts)}))
     options: Any = {"data": data, "scenario": scenario}
     config = WideConfig(**options)
     return (
-        f"{DATA[data]}; $g$ learns {SCENARIOS[scenario]}; {seeds} "
-        f"seed{'' if counts == {1} else 's'} a point\nWhere not varied $d$ = {config.inputs:,}, "
+        f"{DATA[data]}; $g$ learns {SCENARIOS[scenario]}; "
+        f"{style.seeds_a_point(counts)}\nWhere not varied $d$ = {config.inputs:,}, "
         f"$N$ = {config.samples:,}, $m$ = {config.hidden}, $\\epsilon$ = {config.size:.2g}, "
         f"{config.epochs:,} epochs"
     )
@@ -257,11 +250,8 @@ def _marks(axes: Axes, points: Sequence[Point], name: str, look: dict[str, Any])
     if not points:
         return
     each = [point.each(name) for point in points]
-    middle = np.asarray([one.mean() for one in each])
-    ends = np.asarray([(one.min(), one.max()) for one in each]).T
     shown: dict[str, Any] = {"markersize": 3, "linestyle": "", "elinewidth": 0.4}
-    across = [point.value for point in points]
-    axes.errorbar(across, middle, np.abs(ends - middle), **look, **shown)
+    style.spread(axes, [point.value for point in points], each, look | shown)
 
 
 def save(cells: Iterable[WideCell], data: str, scenario: str, folder: Path) -> list[Path]:

@@ -59,8 +59,7 @@ def measured_cell(config: ArtificialConfig, xp: Namespace) -> dict[str, Any]:
         host = measured(config, natural, noise, np)
         found["seconds of this host"] = with_sum(host.seconds)
         found["differences from this host"] = differences(host.cell, again.cell)
-    found |= against_host(found)
-    return found
+    return found | against_host(found)
 
 
 def against_host(found: dict[str, Any], path: Path = HOST) -> dict[str, Any]:
@@ -106,7 +105,7 @@ class Clock(Monitor):
 
 
 class Measured(NamedTuple):
-    cell: object
+    cell: Cell
     seconds: dict[str, float]  # by stage
 
 

@@ -111,8 +111,11 @@ def plain_convolution_backward(
             db += xp.sum(dY, axis=0)
         dcolumns = (dY @ flat.T).reshape(height, width, -1, r, r, C)
         for i, j in np.ndindex(r, r):
-            pixels = winograd.windows(dwide[i:, j:, some], (1, 1), stride, (height, width))
-            pixels[:, :, 0, 0] += dcolumns[:, :, :, i, j]
+            down, across = (
+                slice(at, at + stride * (size - 1) + 1, stride)
+                for at, size in ((i, height), (j, width))
+            )
+            dwide[down, across, some] += dcolumns[:, :, :, i, j]
     dx = dwide[padding : padding + x.shape[0], padding : padding + x.shape[1]]
     return xp.ascontiguousarray(dx), *((dw.reshape(w.shape), db) if weights else (None, None))
 

@@ -27,15 +27,21 @@ def plane_datasets(weights: Mapping[str, HostArray], samples: Labelled) -> dict[
         f"plane/{name}": Dataset(W.astype(np.float64) @ P.T, "hidden unit, axis", "1 / data units")
         for name, W in weights.items()
     }
-    return datasets | shown_on_plane(samples, np.stack([v, u]), P)
+    shown = first_of_each(samples.y)
+    some = Labelled(samples.x[shown], samples.y[shown])
+    return datasets | shown_on_plane(some, np.stack([v, u]), P)
+
+
+def first_of_each(y: HostArray) -> HostArray:
+    """Which samples a map shows: the first of label +1, then of -1, by labels (N,)."""
+    return np.concatenate([np.flatnonzero(y == label)[:MOST_SAMPLES] for label in (1, -1)])
 
 
 def shown_on_plane(samples: Labelled, directions: HostArray, P: HostArray) -> dict[str, Dataset]:
-    """The first samples of each label, and directions (2, d), on the plane of the rows of P."""
-    shown = np.concatenate([np.flatnonzero(samples.y == y)[:MOST_SAMPLES] for y in (1, -1)])
+    """Samples (n, d) and directions (2, d) on the plane of the rows of P."""
     return {
-        "plane/samples": Dataset(samples.x[shown] @ P.T, "sample, axis", "data units"),
-        "plane/labels": Dataset(samples.y[shown], "sample", "label +1 or -1"),
+        "plane/samples": Dataset(samples.x @ P.T, "sample, axis", "data units"),
+        "plane/labels": Dataset(samples.y, "sample", "label +1 or -1"),
         "plane/directions": Dataset(directions @ P.T, "v or u, axis", "none"),
     }
 

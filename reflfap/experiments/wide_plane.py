@@ -9,7 +9,7 @@ import numpy as np
 
 from reflfap.backend import Array, HostArray, asarray, namespace, to_host
 from reflfap.experiments.experiment import Dataset
-from reflfap.experiments.plane import MOST_SAMPLES, axes_of_plane, half_width, shown_on_plane
+from reflfap.experiments.plane import axes_of_plane, first_of_each, half_width, shown_on_plane
 from reflfap.experiments.three_networks import Labelled
 from reflfap.experiments.wide_config import WideConfig
 from reflfap.onehidden import Network
@@ -48,7 +48,7 @@ def wide_plane(
         return {}
     xp, P = namespace(x), axes_of_plane(*directions)
     y_host = to_host(y)
-    first = np.concatenate([np.flatnonzero(y_host == label)[:MOST_SAMPLES] for label in (1, -1)])
+    first = first_of_each(y_host)
     some = Labelled(to_host(x[asarray(first, xp)]).astype(np.float64), y_host[first])
     datasets = shown_on_plane(some, directions, P)
     axis = np.linspace(-1, 1, GRID) * half_width(some.x @ P.T)
