@@ -19,6 +19,7 @@ from reflfap import checks
 from reflfap.backend import Array, namespace, on_host, to_host
 from reflfap.errors import refuse
 from reflfap.losses import Loss, rate
+from reflfap.norms import row_peaks
 from reflfap.onehidden import Network, activation
 
 SMALLEST = 2.0**-24
@@ -89,14 +90,27 @@ def rounded_backward(net: Network, Z: Array, y: Array, on: Array, off: Array) ->
 def rounded_margin_gradient(net: Network, loss: Loss, x: Array, y: Array) -> tuple[Array, Array]:
     """Margins, (n,), and -dx, (n, d): what the released attack climbs, for a `rounded_network`.
 
-    Costs two products, 4 m d n operations.
+    -dx is `rounded_direction`. Costs two products, 4 m d n operations.
     """
     checks.samples_and_labels(x, y, net.W.shape[1])
     Z = rounded(net.W @ rounded(x).T)
     q = y * rounded_outputs(net, Z)
     u = rounded_backward(net, Z, y, *unit_gradients(net, loss, q, 1.0))
     with np.errstate(over="ignore", invalid="ignore"):
-        return q, rounded(u.T @ net.W)
+        return q, rounded_direction(u.T @ net.W)
+
+
+def rounded_direction(dx: Array) -> Array:
+    """h(dx), (n, d) from float32, and zero for a sample where that is not finite.
+
+    Beyond 65504 an entry is infinite; in exponential loss a margin below -11.1 makes all of them
+    so. The released step divides by the length, its sample is no number from then on, and no loss
+    of it is the smaller: the best iterate is the one before. That is what a gradient of zero does.
+    """
+    xp = namespace(dx)
+    dx = rounded(dx)
+    held = xp.isfinite(row_peaks(dx))  # NaN is kept by it
+    return xp.where(held[:, None], dx, 0)
 
 
 def stopping_margins(net: Network, loss: Loss, share: float) -> tuple[float, float]:

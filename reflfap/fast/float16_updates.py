@@ -23,6 +23,7 @@ from reflfap.backend import Array, namespace
 from reflfap.fast.linear_updates import CHUNK_ELEMENTS, add_product
 from reflfap.float16 import (
     rounded,
+    rounded_direction,
     rounded_margin_gradient,
     rounded_network,
     rounded_outputs,
@@ -49,10 +50,10 @@ def attack_rounded(
 ) -> Perturbed:
     """The released attack (P2) on x (N, d) float32 with targets (N,), in float16 as it ran.
 
-    Descends the loss, whose gradient is zero from some margin on: there a sample stays for good.
-    The better of two iterates has the larger float16 output, the earlier one where they are equal.
-    Memory and errors as `fast.linear_updates.attack_network`; NonFiniteError also for what float16
-    cannot hold, margins below -11 in exponential loss among it.
+    Descends the loss, whose gradient is zero from some margin on: there a sample stays for good,
+    and so it does where float16 cannot hold the gradient (`float16.rounded_direction`); both count
+    as `zero_gradient`. The better of two iterates has the larger float16 output, the earlier one
+    where they are equal. Memory and errors as `fast.linear_updates.attack_network`.
     """
     checks.samples_and_labels(x, target, net.W.shape[1])
     net = rounded_network(net)
@@ -99,10 +100,10 @@ class RoundedUpdates(NamedTuple):
 
     def _gradients(self, q: Array, S: Array, target: Array) -> Array:
         on, off = unit_gradients(self.net, self.loss, q, 1.0)
-        with np.errstate(over="ignore", invalid="ignore"):  # the attack's loop says so
+        with np.errstate(over="ignore", invalid="ignore"):  # such a sample stays where it is
             dx = (target * (on - off))[:, None] * S
             dx += (target * off)[:, None] * self.T
-            return rounded(dx)
+            return rounded_direction(dx)
 
 
 def rounded_updates(net: Network, loss: Loss) -> RoundedUpdates:
