@@ -1,14 +1,16 @@
 """Training as the released artificial experiment computed it: it ends where gradients are zero.
 
 In float16 the gradient of a unit on a sample is zero from some margin q* on
-(`float16.stopping_margins`), and training is over once all samples are there, whatever the number
-of epochs. Until then gradient flow stands in for descent, as it does elsewhere, and is ended where
-its mean loss is l(q*). Not for first steps so long that descent leaps over what flow resolves:
-where samples share perturbations, or are few, it may be beyond q* in two epochs. Then the first
-FIRST_EPOCHS are descended, and flow goes on from there, should they not be the end.
+(`float16.stopping_margins`). Such a sample pushes no more, whatever the number of epochs, and
+training is over once all samples are there. Until then gradient flow stands in for descent, as it
+does elsewhere, with a loss that ends at q* (`Ended`). Not for first steps so long that descent
+leaps over what flow resolves: where samples share perturbations, or are few, it may be beyond q* in
+two epochs. Then the first FIRST_EPOCHS are descended, and flow goes on from there, should they not
+be the end.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,56 @@ LONGEST_EPOCH = 1.0
 FIRST_EPOCHS = 100
 """Descended where it is longer: ten times the 1/(1 - mu) = 10 that momentum remembers."""
 
+WIDTH = 0.02
+"""Of the end of a loss, in parts of l*: margins pass q* by a tenth in fifteen times the time they
+took to it, and Newton's method still finds its way."""
+
+LEFT = 1e-3
+"""Of l*: the mean loss at which training is over."""
+
+
+class Ended(NamedTuple):
+    """A loss l(q) that ends at the margin q*: b log(1 + exp((l(q) - l*)/b)), b = WIDTH l*.
+
+    l* = l(q*). It is l - l* before, and zero beyond, and convex, as the composition of convex
+    functions of which the outer one grows. With u = (l - l*)/b and s = 1/(1 + e^-u) its rate is
+    r s and its curvature l'' s + r^2 s (1 - s)/b.
+    """
+
+    loss: Loss
+    log_end: float  # log l*
+
+    @property
+    def name(self) -> str:
+        return f"{self.loss.name}, ended"
+
+    def log_value(self, q: Array) -> Array:
+        u = self._u(q)
+        xp = namespace(u)
+        return xp.log(xp.logaddexp(0.0, u)) + (math.log(WIDTH) + self.log_end)
+
+    def log_rate(self, q: Array) -> Array:
+        u = self._u(q)
+        return self.loss.log_rate(q) - namespace(u).logaddexp(0.0, -u)
+
+    def log_curvature(self, q: Array) -> Array:
+        u = self._u(q)
+        xp = namespace(u)
+        share, rest = -xp.logaddexp(0.0, -u), -xp.logaddexp(0.0, u)
+        end = 2 * self.loss.log_rate(q) + rest - (math.log(WIDTH) + self.log_end)
+        return share + xp.logaddexp(self.loss.log_curvature(q), end)
+
+    def _u(self, q: Array) -> Array:
+        logs = self.loss.log_value(q) - self.log_end
+        xp = namespace(logs)
+        return (xp.exp(xp.minimum(logs, 700.0)) - 1) / WIDTH
+
+
+def ended(net: Network, loss: Loss, n: int) -> Ended:
+    """The loss that training on n samples has in float16."""
+    stop, _ = stopping_margins(rounded_network(net), loss, 1 / n)
+    return Ended(loss, float(loss.log_value(np.asarray([stop]))[0]))
+
 
 def train_in_float16(
     net: Network,
@@ -42,11 +94,12 @@ def train_in_float16(
     """Train as (N6) does, in the arithmetic of `reflfap.float16`: x (N, d) float32, y (N,).
 
     By descent itself, all of it if `descend` asks for it and FIRST_EPOCHS where steps are long;
-    else by gradient flow in float32, to the loss at which descent stops or the time of the epochs,
-    whichever is first. Raises and costs as these; InputError for float64.
+    else by gradient flow in float32 of the loss that ends where gradients do, to the time of the
+    epochs, or until LEFT of it is left ("loss"). The trace is of that loss. Raises and costs as
+    these; InputError for float64.
     """
     loss = check_problem(net, x, y, loss)
-    stop, _ = stopping_margins(rounded_network(net), loss, 1 / x.shape[0])
+    left = ended(net, loss, x.shape[0])
     made = 0
     if descend or released_time(1) * first_rate(net, x, y) > LONGEST_EPOCH:
         most = epochs if descend else min(epochs, FIRST_EPOCHS)
@@ -57,9 +110,9 @@ def train_in_float16(
         if done.stopped != "epochs" or made == epochs:
             return done
         net = done.net
-    least = math.exp(float(loss.log_value(np.asarray([stop]))[0]))
     time, stage = released_time(epochs - made), f"{stage}-flow" if made else stage
-    done = flow(net, x, y, loss, time=time, least_loss=least, monitor=monitor, stage=stage)
+    least = LEFT * math.exp(left.log_end)
+    done = flow(net, x, y, left, time=time, least_loss=least, monitor=monitor, stage=stage)
     if made == 0 or not isinstance(done.trace, FlowTrace):
         return done
     trace = done.trace._replace(time=done.trace.time + released_time(made))
