@@ -21,9 +21,9 @@ PAGE = ROOT / "docs" / "cupy-functions.md"
 COMMAND = "PYTHONPATH=tests/support:. python -m conformance.table"
 INTRO = """# CuPy functions
 
-The package runs the same source on NumPy and on CuPy ([on a GPU](gpu.md)). So each array function that it
-calls has to be one of CuPy's, and each call has to fit CuPy's signature, here that of CuPy {version}.
-The tests refuse any other call. The table is made by `{command}`.
+The package runs the same source on NumPy and on CuPy ([on a GPU](gpu.md)). So each array function
+that it calls has to be one of CuPy's. And each call has to fit CuPy's signature, here that of CuPy
+{version}. The tests refuse any other call. The table is made by `{command}`.
 
 There are {count} functions:
 
