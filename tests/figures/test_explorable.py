@@ -323,7 +323,8 @@ def test_what_you_see_follows_the_sliders(page):
     third = said(page)
     assert "15 numbers of each noise point may change" in third
     assert "So few numbers carry only a part of the pattern" in third  # (L4): 81 %, in L2 96 %
-    alike = re.findall(r"(?:same target|different targets) (−?[0-9]\.[0-9]+)", text_of(page, "alike"))
+    text = text_of(page, "alike")
+    alike = re.findall(r"(?:same target|different targets) (−?[0-9]\.[0-9]+)", text)
     etas = [np.array(list(one[1].values())) for one in page.run("Page.shown().picture.examples")]
     cosines = [etas[0] @ one / sqrt(etas[0] @ etas[0] * (one @ one)) for one in etas[1:]]
     assert [float(one.replace("−", "-")) for one in alike] == pytest.approx(cosines, abs=0.005)
