@@ -8,7 +8,6 @@
 import sys
 import time
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.descent import initial_network, problem, torch_step
@@ -18,7 +17,7 @@ from reflfap import onehidden
 from reflfap.data_loaders import artificial as data
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.figures import style
+from reflfap.figures import flow_cost, style
 from reflfap.losses import EXPONENTIAL
 from reflfap.machine import keep_freed_memory
 from reflfap.monitor import Monitor
@@ -102,31 +101,25 @@ def images():
 
 
 def cost():
-    """Seconds against N (d = 10,000) and against d (N = 1,000); exponents from a fit."""
-    figure, panels = plt.subplots(1, 2, figsize=(7, 3), layout="constrained", sharey=True)
+    """Seconds against N (d = 10,000) and against d (N = 1,000): a table, and its picture."""
+    timed = []
     grids = {"N": (100, 300, 1_000, 3_000, 10_000), "d": (100, 1_000, 10_000, 100_000)}
-    for axes, (name, sizes) in zip(panels, grids.items(), strict=True):
-        seconds = []
+    for name, sizes in grids.items():
         for size in sizes:
             n, dim = (size, 10_000) if name == "N" else (1_000, size)
             x, y = _drawn("uniform", dim, n)
             start = time.perf_counter()
             got = flow(initial_network(x), x, y, EXPONENTIAL, time=TIME)
-            seconds.append(time.perf_counter() - start)
+            timed.append(flow_cost.Timed(name, n, dim, time.perf_counter() - start))
+            seconds = timed[-1].seconds
             print(
-                f"N = {n}, d = {dim}: {seconds[-1]:.1f} s, {len(got.trace.time) - 1} steps, "
-                f"{got.trace.flops.sum() / seconds[-1] / 1e9:.0f} Gflop/s, "
+                f"N = {n}, d = {dim}: {seconds:.1f} s, {len(got.trace.time) - 1} steps, "
+                f"{got.trace.flops.sum() / seconds / 1e9:.0f} Gflop/s, "
                 f"peak so far {peak_memory():.1f} GB",
                 flush=True,
             )
-        late = slice(len(sizes) // 2 - 1, None)
-        slope = np.polyfit(np.log(sizes[late]), np.log(seconds[late]), 1)[0]
-        print(f"seconds ~ {name}^{slope:.2f} from {name} = {sizes[late][0]} on")
-        axes.loglog(sizes, seconds, "ko-", label=f"~ {name}$^{{{slope:.2f}}}$")
-        axes.set(xlabel=name, title=f"{'d = 10,000' if name == 'N' else 'N = 1,000'}, m = 1,000")
-        axes.legend()
-    panels[0].set_ylabel("seconds to t = 10,000")
-    style.save(figure, style.RENDERED / "flow_cost")
+    flow_cost.write(timed, flow_cost.TABLE)
+    style.save(flow_cost.draw(timed), style.RENDERED / "flow_cost")
 
 
 def study():

@@ -35,7 +35,7 @@ from reflfap.figures import style
 from reflfap.figures.sweeps import NORMS
 from reflfap.runs.store import open_result
 
-HALF_WIDTH = 3.4  # for uniform data; for others in proportion to their standard deviation
+HALF_WIDTH = 3.6  # for uniform data; for others in proportion to their standard deviation
 RESOLUTION = 341
 GREY = "#e8e8e8"  # where the standard network says -1
 

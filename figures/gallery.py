@@ -4,8 +4,11 @@ Artificial samples have no shape of their own. The first r c inputs are shown as
 c as near to each other as they can be with r = floor(sqrt(d)): for d = 10,000 all of them, else up
 to r less than all, and the title says so. Natural samples and noise are drawn again from the seed.
 The perturbation is signed: orange raises an input, blue lowers it, magnified as its title says.
-Above each stands its cosine with the first one: towards one target all are nearly the same, towards
-the other nearly the opposite. The target is what the attack made the standard network answer.
+Above each stands its cosine with the first one. In L2 and L∞ all perturbations towards one target
+are nearly the same, and those towards the other nearly the opposite. In L0 an input goes to the end
+of its range, so how far it goes depends on the noise; and the two targets share only some of the
+inputs that change, so across them the cosine is small. The target is what the attack made the
+standard network answer.
 
     python -m reflfap.figures gallery RESULTS [FOLDER]
 """

@@ -118,7 +118,7 @@ def _multipliers(axes: Axes, data: Multipliers) -> None:
         edges = bound.min(axis=1), bound.max(axis=1)
         axes.fill_between(data.dims, *edges, color="#aaaaaa", linewidth=1.2, label=label)
     limit = 2 / (1 + SLOPE**2)
-    axes.axhline(limit, color="black", linewidth=0.8, linestyle="--", label="orthogonal limit")
+    axes.axhline(limit, color="black", linewidth=0.8, linestyle="--", label="orthogonal samples")
     axes.set(xscale="log", yscale="log", ylim=(LEAST, 40))
     axes.set_yticks([0.1, 0.3, 1, 3, 10], ["≤0.1", "0.3", "1", "3", "10"])
     axes.set_ylabel("$\\lambda_n\\, d\\, \\sigma^2$ (dimensionless)")

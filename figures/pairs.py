@@ -1,10 +1,11 @@
 """All pairs of classes of an image set (E3): what networks read that saw perturbed samples only.
 
 One small square a pair of classes: the accuracy of the adversarial network on the clean test images
-of both, in percent; orange above chance, blue below. A row of panels a size of the perturbation, a
-column a scenario. The page has every number, and so has pairs.csv. Cells that RESULTS has not are
-taken from RESULTS/tables/pairs.csv, such a table of other folders. The reading, FILE-reading.md
-beside FILE.md, is written by hand; the page takes it in whole.
+of both, in percent; orange above chance, which is 50, blue below. Above each panel stands the mean
+of its squares. A row of panels is a size of the perturbation, a column a scenario. The page has
+every number, and so has pairs.csv. Cells that RESULTS has not are taken from
+RESULTS/tables/pairs.csv, such a table of other folders. The reading, FILE-reading.md beside
+FILE.md, is written by hand; the page takes it in whole.
 
     reflfap sweep images --preset pairs-mnist       # and pairs-fashion-mnist, pairs-cifar-10
     python -m reflfap.figures.pairs RESULTS FILE.md [FOLDER]
@@ -120,7 +121,7 @@ def draw(dataset: str, pairs: Sequence[Pair]) -> Figure:
                 name = f"{scenario}, ε = {size:g}"
                 axes.set_title(f"{name}\n{axes.get_title(loc='left')}", loc="left")
         bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=30)
-        bar.set_label("accuracy on clean test images of both classes; chance is 0.5")
+        bar.set_label("percent right of the clean test images of both classes; chance is 50")
         figure.suptitle(DATA_SETS[dataset].title.partition(",")[0], size=8)
     return figure
 
@@ -128,20 +129,19 @@ def draw(dataset: str, pairs: Sequence[Pair]) -> Figure:
 def _panel(axes: Axes, dataset: str, pairs: Sequence[Pair]) -> AxesImage:
     """The square of one scenario and size, with its mean."""
     square = matrix(pairs)
-    image = axes.imshow(square, vmin=0, vmax=1, cmap=style.SIGNED)
-    for (row, column), value in np.ndenumerate(square):
+    image = axes.imshow(100 * square, vmin=0, vmax=100, cmap=style.SIGNED)
+    for (row, column), value in np.ndenumerate(100 * square):
         if np.isfinite(value):
-            ink = "white" if abs(value - 0.5) > 0.4 else "black"
-            axes.text(
-                column, row, f"{100 * value:.0f}", size=5, ha="center", va="center", color=ink
-            )
+            ink = "white" if abs(value - 50) > 40 else "black"
+            axes.text(column, row, f"{value:.0f}", size=5, ha="center", va="center", color=ink)
     names = DATA_SETS[dataset].class_names
-    axes.set_xticks(range(10), names, rotation=90)
-    axes.set_yticks(range(10), names)
+    axes.set_xticks(range(9), names[:9], rotation=90)
+    axes.set_yticks(range(1, 10), names[1:])
+    axes.set(xlim=(-0.5, 8.5), ylim=(9.5, 0.5))  # the larger class of a pair is down, never across
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     shown = np.asarray([pair.metrics["acc_adversarial_test"] for pair in pairs])
-    axes.set_title(f"mean {shown.mean():.2f}" if len(shown) else "no cells", loc="left")
+    axes.set_title(f"mean {100 * shown.mean():.0f}" if len(shown) else "no cells", loc="left")
     return image
 
 

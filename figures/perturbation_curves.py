@@ -1,9 +1,10 @@
 """Accuracy on clean test images by epoch of networks that learned perturbed ones (E2).
 
 One picture a data set, one panel a scenario that has runs, one line a norm: the mean over seeds, in
-a band from the least to the most. Grey: the control, which learned the same samples unperturbed
-with the same targets. Thin line: chance. Diamonds in the grey strip: what the released code
-reached, filled in its best epoch, open after its last one or where the epoch is not known.
+a band from the least to the most. Grey dots: the control, which learned the same samples
+unperturbed with the same targets. Thin line: chance. The grey strip beyond the last epoch has no
+time: its marks are what the released code reached, in the colour of their norm. A filled diamond is
+its best epoch, an open one its last; a circle is an epoch that the published plot does not name.
 
     python -m reflfap.figures perturbation_curves RESULTS [FOLDER]
 """
@@ -36,7 +37,14 @@ from reflfap.figures.perturbation_released import Released, comparable
 from reflfap.figures.sweeps import NORMS
 
 CONTROL: dict[str, Any] = {"color": "#777777", "linestyle": ":"}
-ORDER = ("chance", "unperturbed", *NORMS.values())  # of the legend, what was released after these
+RELEASED: dict[str, dict[str, Any]] = {  # by epoch
+    "best": {"marker": "D", "fillstyle": "full", "label": "released, best epoch"},
+    "last": {"marker": "D", "fillstyle": "none", "label": "released, last epoch"},
+    "": {"marker": "o", "fillstyle": "none", "label": "released, epoch not named"},
+}
+UNPERTURBED = "control, unperturbed"
+ORDER = ["chance", UNPERTURBED, *NORMS.values(), *(look["label"] for look in RELEASED.values())]
+"""Of the legend."""
 
 
 class Line(NamedTuple):
@@ -96,9 +104,9 @@ def draw(panels: dict[str, Panel], dataset: str) -> Figure:
             for axes in row
             for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        names = sorted(entries, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+        names = sorted(entries, key=ORDER.index)
         lines = [entries[name] for name in names]
-        figure.legend(lines, names, loc="outside lower center", ncols=2 * max(2, len(panels)) + 1)
+        figure.legend(lines, names, loc="outside lower center", ncols=max(3, len(panels) + 1))
         shown = [line.setting.config for panel in panels.values() for line in panel.lines.values()]
         figure.suptitle(title(dataset, shown), size=style.RC["axes.titlesize"])
     return figure
@@ -113,7 +121,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
             epochs,
             line.accuracy.mean(axis=0),
             linewidth=1.3,
-            label=NORMS[norm] if norm else "unperturbed",
+            label=NORMS[norm] if norm else UNPERTURBED,
             **{**look, "marker": ""},
         )
         low, high = line.accuracy.min(axis=0), line.accuracy.max(axis=0)
@@ -122,20 +130,20 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.set_xlim(0, 1.25 * end)
     if any(panel.released.values()):
         axes.axvspan(1.05 * end, 1.25 * end, color="#f0f0f0", linewidth=0)
+        axes.text(1.15 * end, -0.03, "released", ha="center", va="top", size=6)
     for norm, some in panel.released.items():
+        at = end * (1.1 + 0.05 * list(NORMS).index(norm))  # side by side, where values meet
         for one in some:
-            _released(axes, 1.15 * end, norm, one)
+            _released(axes, at, norm, one)
     ticks = MaxNLocator(nbins=4, integer=True).tick_values(0, end)
     axes.set_xticks([tick for tick in ticks if tick <= end])
 
 
 def _released(axes: Axes, at: float, norm: str, one: Released) -> None:
     """A mark beyond the last epoch, which says nothing of the released ones."""
-    look: dict[str, Any] = {"linestyle": "", "markersize": 5, "marker": "D"}
-    look["fillstyle"] = "full" if one.epoch == "best" else "none"
-    axes.plot(at, one.accuracy, color=LOOKS[norm]["color"], **look)
-    name = "released, best epoch" if one.epoch == "best" else "released"
-    axes.plot([], [], color="black", label=name, **look)
+    look = RELEASED[one.epoch] | {"linestyle": "", "markersize": 4.5}
+    axes.plot(at, one.accuracy, **look | {"color": LOOKS[norm]["color"], "label": None})
+    axes.plot([], [], color="black", **look)
 
 
 def _about(scenario: str, panel: Panel) -> str:

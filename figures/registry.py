@@ -251,6 +251,7 @@ FIGURES: dict[str, Entry] = {
     "odd_part": _alone("odd_part"),
     "even_part": _alone("even_part"),
     "float16_stops": _alone("float16_stops"),
+    "flow_cost": _alone("flow_cost", "nothing; it draws times that come with us"),
     "origins": _alone("origins", "MNIST; it computes what it shows"),
     "prediction": Entry("nothing; it computes what it shows", {"prediction": _predicted}),
     "decision_map": Entry("a cell of E1", {"decision_map": _map_of_a_run}),

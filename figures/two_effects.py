@@ -4,6 +4,8 @@ A network learns from perturbed noise with random targets, (P1) in L2. At a poin
 function is the effect of the mislabelled samples (across) plus that of the perturbations (up). Both
 are drawn divided by Lam = sum lam_adv and times sgn f_bdy(z), so that up and right mean: as the
 standard network says. By (L2) the height is eps times the distance of z to the standard boundary.
+On the black line the two effects cancel: left of it the networks disagree. In the grey region the
+perturbations have the larger effect, so that the networks agree whatever the samples do.
 Above: the natural samples, all at nearly one distance. Below: fresh points of the same
 distribution, most of them close to the boundary. Both networks are KKT points (T2). Three seconds,
 120 MB, most of it the libraries.
@@ -106,22 +108,28 @@ def draw(data: TwoEffects, config: ArtificialConfig = CONFIG) -> Figure:
             )
         panels[0].set(xlim=(-width, width), ylim=(0, height))
         panels[1].set_xlabel(
-            "effect of the mislabelled samples / Λ\n(both in squared units of the data)"
+            "effect of the mislabelled samples / Λ\n"
+            "(both in squared units of the data;\nabove 0: as the standard network says)"
         )
         figure.suptitle(
             f"$d$ = {config.dim}, $N$ = {config.n}, $N_{{adv}}$ = {config.n_adv}, L2, "
             f"ε = {config.size:g}, $\\gamma$ = {config.slope:g}",
             size=style.RC["axes.titlesize"],
         )
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        style.below(figure, panels[0], ncols=2)
     return figure
 
 
 def _regions(axes: Axes, width: float, height: float) -> None:
     """Shade (L3), |across| < up; draw the line on which the two effects cancel."""
-    axes.fill([-height, 0, height], [height, 0, height], color="#dddddd", linewidth=0)
-    axes.plot([-height, 0], [height, 0], color="black", linewidth=1.2)
+    axes.fill(
+        [-height, 0, height],
+        [height, 0, height],
+        color="#dddddd",
+        linewidth=0,
+        label="region of (L3)",
+    )
+    axes.plot([-height, 0], [height, 0], color="black", linewidth=1.2, label="the effects cancel")
     top = 0.97 * height
     for across, text in (
         (-(width + height) / 2, "disagree"),

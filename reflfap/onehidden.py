@@ -17,7 +17,7 @@ from reflfap.losses import Loss, rate, value
 
 
 class Network(NamedTuple):
-    """f(x) = sum_j a_j phi(<w_j, x>), (N1); make it with `network`."""
+    """The network f(x) = sum_j a_j phi(<w_j, x>) of (N1), as its numbers; `network` makes one."""
 
     W: Array  # (m, d) hidden weights, rows w_j; trained
     a: Array  # (m,) output weights +-1/sqrt(m), or any, as in (W1); never trained
@@ -29,9 +29,11 @@ class Network(NamedTuple):
 
 
 def network(W: Array, slope: float) -> Network:
-    """The network with hidden weights `W` (m, d), given or drawn, and leaky slope gamma.
+    """The network (N1) with hidden weights `W` (m, d), given or drawn, and leaky slope gamma.
 
-    Raises InputError for an odd m, a slope outside (0, 1), or weights that are not finite.
+    Its output weights are +1/sqrt(m) for the first half of the units, and -1/sqrt(m) for the
+    second. dtype (float32 or float64) and namespace are those of W. Raises InputError for an odd m,
+    a slope outside (0, 1), or weights that are not finite.
     """
     xp = checks.matrix("W", W)
     m = checks.hidden_units(W.shape[0], "W.shape[0]")
@@ -45,9 +47,10 @@ def output_weights(hidden: int) -> HostArray:
 
 
 def initial_weights(hidden: int, dim: int, rng: np.random.Generator | int) -> HostArray:
-    """Entries uniform on [-1/sqrt(d), 1/sqrt(d)], (m, d) float64 on the host, as in (N6).
+    """Hidden weights (m, d) to start from: entries uniform on [-1/sqrt(d), 1/sqrt(d)], as in (N6).
 
-    Drawn from a generator, or from the one of a seed.
+    float64 on the host, drawn from a generator, or from the one of a seed. Raises InputError for an
+    odd number of units, or no input.
     """
     rng = checks.generator("rng", rng)
     bound = 1 / math.sqrt(checks.whole_number("dim", dim, 1))

@@ -162,5 +162,5 @@ const Experiment = (() => {
     return { noise: x.map((one, n) => y[n] * Engine.dot(s, one) - moves[n]), moves };
   }
 
-  return { rounds, draw, plane, predicted, HIDDEN, VARIANCE, ROUNDS };
+  return { rounds, draw, plane, predicted, cosine, HIDDEN, VARIANCE, ROUNDS };
 })();

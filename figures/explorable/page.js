@@ -164,7 +164,7 @@ const Page = (() => {
     const off = (one) => Math.abs(one.predicted - one.measured);
     const mean = STORED.reduce((sum, one) => sum + off(one), 0) / STORED.length;
     const far = STORED.reduce((worst, one) => (off(one) > off(worst) ? one : worst));
-    return `Grey marks are ${STORED.length} stored runs of this project on the paper's own scale, up to d = ${most("d")} numbers in a point and ${most("N_adv")} noise points. Formula and outcome differ by ${Words.points(mean)} on average. Furthest off, by ${Words.points(off(far))}, is ${Words.NORMS[far.norm]} at d = ${far.d} and N = ${far.N}.`;
+    return `Grey marks are ${STORED.length} stored runs of this project on the paper's own scale, up to d = ${most("d")} numbers in a point and ${most("N_adv")} noise points. Prediction and outcome differ by ${Words.points(mean)} on average. Furthest off, by ${Words.points(off(far))}, is ${Words.NORMS[far.norm]} at d = ${far.d} and N = ${far.N}.`;
   }
 
   // --- Computing ----------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ const Page = (() => {
     }
     document.querySelector(".track .tick").style.left = `${100 * picture.predicted}%`;
     const [got, said] = [picture.natural.adversarial, picture.predicted].map(Words.percent);
-    at("brief").textContent = `Adversarial network ${got}, formula ${said}`;
+    at("brief").textContent = `Adversarial network ${got}, predicted ${said}`;
     Drawing.decisionMap(at("map"), picture);
     Drawing.effects(at("effects"), picture);
     Drawing.curve(at("curve"), picture, trail);
@@ -252,13 +252,24 @@ const Page = (() => {
     parent.append(one);
   }
 
+  // How alike moves are, measured on those that are drawn
+  function alike([[, eta, , y], ...others]) {
+    const said = others.map(([, one, , target]) => {
+      const likeness = Experiment.cosine(eta, one).toFixed(2).replace("-", "−");
+      return `${target === y ? "to the same target" : "to different targets"} ${likeness}`;
+    });
+    return ` Two moves have likeness: ${said.join(", ")}. Likeness is 1 for the same move and −1 for its negative.`;
+  }
+
   function showPixels({ config, examples, directions, likeness }) {
     at("examples").replaceChildren();
     const most = Math.max(...examples.map(([, eta]) => largest(eta)));
     const times = config.eps === 0 ? 1 : 1 / most;
     at("stronger").textContent =
       times > 1.5 ? ` Moves are drawn ${times.toFixed(0)} times stronger.` : "";
-    for (const [noise, eta, moved, y] of examples) {
+    const moved = config.eps > 0 && examples.length > 1;
+    at("alike").textContent = moved ? alike(examples) : "";
+    for (const [noise, eta, result, y] of examples) {
       const line = document.createElement("div");
       line.className = "line-of-squares";
       at("examples").append(line);
@@ -267,7 +278,7 @@ const Page = (() => {
       sign(line, "+");
       square(line, eta, most, `move to ${target}`, `its move to ${target}`);
       sign(line, "=");
-      square(line, moved, 1, "moved noise", `the moved noise point, learned as ${target}`);
+      square(line, result, 1, "moved noise", `the moved noise point, learned as ${target}`);
     }
     at("patterns").replaceChildren();
     for (const [key, name] of Object.entries(NAMES)) {

@@ -3,7 +3,7 @@
 
 const Words = (() => {
   const percent = (share) => `${Math.round(100 * share)} %`;
-  const points = (share) => `${(100 * share).toFixed(0)} points of percent`;
+  const points = (share) => `${(100 * share).toFixed(0)} percentage points`;
   const NORMS = { l2: "L2", linf: "Linf", l0: "L0" };
 
   // Two standard deviations of the accuracy of a network that has nothing to do with the N points:
@@ -59,6 +59,9 @@ const Words = (() => {
   function limit({ d, N, N_adv, eps, norm }, { natural, predicted }) {
     if (predicted > 0.9 || eps === 0) return "";
     const endless = Experiment.predicted({ d, N, eps, norm }, 1e9);
+    if (norm === "l0" && endless < Experiment.predicted({ d, N, eps: 1, norm: "l2" }, 1e9) - 0.05) {
+      return `So few numbers carry only a part of the pattern: by the formula even endless noise would give only ${percent(endless)}. Letting more numbers change (eps) helps.`;
+    }
     if (endless < predicted + 0.05) {
       const room = `${N} points are many for ${d} numbers each`;
       return `${room}: by the formula even endless noise would give only ${percent(endless)}. More numbers (d) or fewer points (N) help.`;

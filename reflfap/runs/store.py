@@ -125,10 +125,11 @@ def _put(file: Any, name: str, values: HostArray | Pieces) -> Any:
 
 @contextlib.contextmanager
 def open_result(path: Path | str, digest: bool = True, copy: bool = False) -> Iterator["Result"]:
-    """A verified result, open for reading. Raises DamagedFileError saying what is wrong.
+    """A context with a verified result, open for reading: `with open_result(path) as result`.
 
-    Without `digest`, for one that has just been verified, the file is not read whole again. A
-    `copy` may lie in any folder; else its run must be the one that its folder names.
+    `path` is that of a result.h5. Raises DamagedFileError saying what is wrong. Without `digest`,
+    for one that has just been verified, the file is not read whole again. A `copy` may lie in any
+    folder; else its run must be the one that its folder names.
     """
     path = Path(path)
     with open_sealed(path, digest=digest) as (file, raw, seal):

@@ -100,7 +100,7 @@ def margin_moments(ratio: float, rho: float) -> tuple[float, float]:
     kappa = E[s/(s + rho)]/r, tau^2 = Var[s/(s + rho)]/r^2, r^2 = (N/d) E[s/(s + rho)^2], s the
     spectrum of X X^T/(d sigma^2), N x N. By the equation for M these are tau = rho M = 1 -
     E[s/(s + rho)] and kappa = (1 - tau)/r, 1 - tau = M/(1 + M N/d). At rho -> infinity sqrt(d/N)
-    and one.
+    and one. Raises InputError as `ridge_moments`.
     """
     moments = ridge_moments(ratio, rho)
     learned = moments.first / (1 + ratio * moments.first)
@@ -261,6 +261,7 @@ def _pixels(
 def check_cell(
     sizes: tuple[int, int, int], norm: str, size: float, variance: float, learner: Learner
 ) -> tuple[int, int, int]:
+    """The sizes d, N, N_adv of a cell; InputError for whatever of it is out of range."""
     for name, count in zip(("dim", "n", "n_adv"), sizes, strict=True):
         checks.whole_number(name, count, 1, MOST_DIM)
     checks.choice("norm", norm, ATTACKED)

@@ -31,7 +31,11 @@ def boundary_function(b: Array, z: Array) -> Array:
 
 
 def sign_agreement(net: Network, b: Array, z: Array) -> float:
-    """(T4): the fraction of points z (n, d) with sgn f(z) = sgn f_bdy(z); one at a KKT point."""
+    """(T4): the fraction of points z (n, d) with sgn f(z) = sgn f_bdy(z); one at a KKT point.
+
+    b (d,) is the normal of (T5). 2 m n d operations. Raises NonFiniteError where f(z) or f_bdy(z)
+    exceeds the dtype.
+    """
     xp = namespace(z)
     with np.errstate(over="ignore", invalid="ignore"):  # refused below
         f = forward(net, z)[0]

@@ -84,8 +84,10 @@ def combined(x: Array, y: Array, slope: float, gram: Array | None = None) -> Com
 
 
 def start_outgrown(u: Array, slope: float, time: float) -> Array:
-    """(W2): time ||u_n||/N over sqrt((1 + gamma^2)/2), (N,): above 1, u_n outweighs the gradient of
-    the start."""
+    """(W2): time ||u_n||/N over sqrt((1 + gamma^2)/2), (N,), for the u (N, d) of `combined`.
+
+    Above 1 u_n outweighs the gradient of the start.
+    """
     return time / u.shape[0] / math.sqrt((1 + slope**2) / 2) * row_norms(u)
 
 
@@ -150,7 +152,8 @@ def coherence(z: Array, x: Array, y: Array) -> Array:
 
 
 def kernel_spread(low: float, high: float) -> float:
-    """(W4): kappa = (high - low)/(high + low), for low <= Phi <= high."""
+    """(W4): kappa = (high - low)/(high + low), for low <= Phi <= high; InputError unless 0 <= low
+    <= high."""
     low = checks.real_number("low", low, 0, math.inf)
     high = checks.real_number("high", high, low, math.inf)
     return (high - low) / (high + low) if high > 0 else 0.0

@@ -40,6 +40,9 @@ def direction(norm: L2 | LInf | LInfSign | L0, b: Array, epsilon: float | None =
 
 
 def perturbations(v: Array, target: Array) -> Array:
-    """(P1): eta_n = y_adv_n v, (N, d), for targets y_adv (N,): one direction, two signs."""
+    """(P1): eta_n = y_adv_n v, (N, d), for targets y_adv (N,) of +1 and -1, and v (d,).
+
+    One direction, two signs. N d operations and numbers.
+    """
     namespace(v, target)
     return target[:, None] * v

@@ -37,7 +37,9 @@ MOST_SIZE = 1e100  # of a perturbation or a variance; a variance is at least 1 /
 def accuracy_l2(dim: int, n: int, n_adv: int, epsilon: float, variance: float) -> float:
     """(L4), L2: Phi( s / sqrt(1 + s^2 N/d) ), s = (eps/sigma) sqrt(N_adv/N).
 
-    v = eps b^, so <v, b^> = ||v|| = eps.
+    The accuracy on the N natural samples of a network that learned N_adv perturbed noise samples;
+    `variance` is sigma^2 of one coordinate. v = eps b^, so <v, b^> = ||v|| = eps. Raises InputError
+    for sizes, a perturbation or a variance out of range.
     """
     _check(dim, n, n_adv, epsilon, variance)
     return _accuracy(dim, n, n_adv, epsilon, epsilon, dim * variance)
@@ -48,8 +50,9 @@ def accuracy_linf(
 ) -> float:
     """(L4), Linf: `sign`, v = eps sgn(b); `rescale`, v = eps b/||b||_inf.
 
-    For normal entries of b, <sgn b, b^> = sqrt(2 d/pi), and ||b||_inf is z ||b||/sqrt(d) with z the
-    median of the largest of d normal magnitudes.
+    The accuracy that `accuracy_l2` is of L2. For normal entries of b, <sgn b, b^> = sqrt(2 d/pi),
+    and ||b||_inf is z ||b||/sqrt(d) with z the median of the largest of d normal magnitudes. Raises
+    InputError as that, and for an unknown variant.
     """
     _check(dim, n, n_adv, epsilon, variance)
     checks.choice("variant", variant, ("rescale", "sign"))
@@ -67,7 +70,9 @@ def accuracy_l0(dim: int, n: int, n_adv: int, pixels: int, variance: float, boun
     steps from there: c_k in all, z_k the normal quantile of its rank. On unbounded (Gaussian) data
     v_k = c_k. On [-1, 1] a pixel stops after its distance D to the edge, uniform on [0, 2]:
     v_k = E min(c_k, D) = c_k - c_k^2/4, or 1 from c_k = 2 on, and it ends at the edge, or with a
-    variance of its own, Var(x + min(c_k, D)).
+    variance of its own, Var(x + min(c_k, D)). The accuracy that `accuracy_l2` is of L2; `pixels` is
+    d_delta, and `bounded` says that data are on [-1, 1]. Raises InputError as that, and for no
+    pixel. d_delta numbers in memory.
     """
     _check(dim, n, n_adv, 0.0, variance)
     checks.whole_number("pixels", pixels, 1)
@@ -85,7 +90,8 @@ def accuracy_of_random_targets(dim: int, n: int, epsilon: float, variance: float
     """(L4), L2, natural samples with random targets in place of noise, at those samples themselves.
 
     x_k was trained on with a target of its own, which adds +-Lam ||x_k||^2/N to the first effect,
-    with and against its label equally often: the mean of two normal distribution functions.
+    with and against its label equally often: the mean of two normal distribution functions. Raises
+    InputError as `accuracy_l2`.
     """
     _check(dim, n, n, epsilon, variance)
     sigma = math.sqrt(variance)
@@ -99,7 +105,7 @@ def _accuracy(dim: int, n: int, n_adv: int, component: float, length: float, res
 
 
 def mean_move(c: HostArray) -> HostArray:
-    """E min(c, D), D uniform on [0, 2]."""
+    """E min(c, D), D uniform on [0, 2], of the shape of c >= 0: c - c^2/4, and 1 from c = 2 on."""
     c = np.minimum(c, 2.0)
     return c - c**2 / 4
 

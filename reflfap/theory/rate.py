@@ -91,7 +91,7 @@ def asymptote(net: Network, x: Array, y: Array) -> Asymptote:
 
 
 def weights_at(line: Asymptote, time: float) -> Array:
-    """(C2): W* log t + B, (m, d), at the time t."""
+    """(C2): W* log t + B, (m, d), at the time t. Raises InputError for a t that is not positive."""
     time = checks.real_number("time", time, 0, math.inf, closed="()")
     return math.log(time) * line.limit + line.offset
 

@@ -5,6 +5,7 @@ In headless Chromium, where there is one.
 
 import json
 import os
+import re
 from math import sqrt
 
 import numpy as np
@@ -300,6 +301,10 @@ def said(page):
     return page.run("document.getElementById('saying').innerText")
 
 
+def text_of(page, name):
+    return page.run(f"document.getElementById('{name}').textContent")
+
+
 def test_what_you_see_follows_the_sliders(page):
     """In words, with the numbers of the picture; it names what was changed, and what holds back."""
     page.run("document.querySelector('#tries button').click()")  # Start again
@@ -315,7 +320,14 @@ def test_what_you_see_follows_the_sliders(page):
     assert "no better than guessing" in second
     assert "not moved at all" in second
     page.run("document.querySelector('input[value=l0]').click()")
-    assert "15 numbers of each noise point may change" in said(page)
+    third = said(page)
+    assert "15 numbers of each noise point may change" in third
+    assert "So few numbers carry only a part of the pattern" in third  # (L4): 81 %, in L2 96 %
+    text = text_of(page, "alike")
+    alike = re.findall(r"(?:same target|different targets) (−?[0-9]\.[0-9]+)", text)
+    etas = [np.array(list(one[1].values())) for one in page.run("Page.shown().picture.examples")]
+    cosines = [etas[0] @ one / sqrt(etas[0] @ etas[0] * (one @ one)) for one in etas[1:]]
+    assert [float(one.replace("−", "-")) for one in alike] == pytest.approx(cosines, abs=0.005)
     page.run("document.querySelectorAll('#tries button')[4].click()")  # Too many points
     assert "200 points are many for 100 numbers each" in said(page)
 

@@ -77,7 +77,7 @@ def test_maps_reach_as_far_in_deviations(tmp_path):
             axis = decision_map.compute(result, 21).axis
         assert axis[0] == -axis[-1]
         edges.append(axis[-1])
-    assert edges == pytest.approx([3.4, 3.4 * 3**0.5])
+    assert edges == pytest.approx([3.6, 3.6 * 3**0.5])
 
 
 @given(st.integers(0, 30))

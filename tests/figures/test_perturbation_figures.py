@@ -30,6 +30,7 @@ from reflfap.figures import (
     results_page,
     style,
 )
+from reflfap.figures.perturbation_released import Released
 from reflfap.runs import running
 
 
@@ -65,13 +66,29 @@ def test_curves_show_every_seed(cells):
             some = [config(scenario, norm or "l2", seed, **size) for seed in (0, 1)]
             expected = np.asarray([made.course(one) for one in some])
             assert np.array_equal(line.accuracy, expected)
-            name = perturbation.NORMS[norm] if norm else "unperturbed"
+            name = perturbation.NORMS[norm] if norm else perturbation_curves.UNPERTURBED
             assert np.array_equal(drawn[name].get_ydata(), expected.mean(axis=0))
             assert list(drawn[name].get_xdata()) == [1, 2, 3, 4]
         assert list(drawn["chance"].get_ydata()) == [0.1, 0.1]
     none = [cell._replace(curves=None) for cell in cells]
     with pytest.raises(InputError, match=r"figures\.perturbation"):
         perturbation_curves.compute(none, "embedded")
+
+
+def test_a_released_mark_means_one_thing():
+    """Best, last and unnamed epochs differ in look and words; side by side, norms never overlap."""
+    looks = perturbation_curves.RELEASED
+    assert len({(look["marker"], look["fillstyle"]) for look in looks.values()}) == len(looks) == 3
+    assert len({look["label"] for look in looks.values()}) == 3
+    line = perturbation_curves.Line(setting=None, accuracy=np.zeros((1, 4)))
+    some = {norm: [Released(1, 0.7, epoch) for epoch in looks] for norm in perturbation.NORMS}
+    axes = plt.figure().add_subplot()
+    perturbation_curves._panel(axes, perturbation_curves.Panel({"l2": line}, some))
+    marks = [one for one in axes.lines if one.get_marker() in "Do" and len(one.get_xdata()) == 1]
+    places = {(one.get_color(), float(one.get_xdata()[0])) for one in marks}
+    assert len(marks) == 9
+    assert len(places) == len({place for _, place in places}) == 3
+    assert all(4 < place < 5 for _, place in places)  # beyond the last epoch, within the axes
 
 
 def test_the_gallery_shows_the_sets(tmp_path):

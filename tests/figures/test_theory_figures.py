@@ -16,6 +16,7 @@ from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.figures import (
     float16_stops,
+    flow_cost,
     multiplier_bounds,
     odd_part,
     origins,
@@ -443,3 +444,23 @@ def test_float16_ends_what_exact_arithmetic_goes_on_with():
     last = np.exp(-found.training.stop)  # all samples' losses are near it
     assert found.rounded.loss[-1] == pytest.approx(last, rel=0.02)
     assert len(float16_stops.draw(found, pixels).axes) == 3
+
+
+def test_a_power_law_is_found(tmp_path):
+    """Exact powers give their exponent, whatever smaller sizes take; a table keeps the times."""
+    times = [flow_cost.Timed("N", n, 50, 0.002 * n**1.5) for n in (300, 1_000, 5_000)]
+    times += [flow_cost.Timed("d", 40, d, 3.0 * d**0.25) for d in (1_000, 10_000)]
+    times += [flow_cost.Timed("N", 10, 50, 9.0), flow_cost.Timed("d", 40, 10, 1e-3)]
+    flow_cost.write(times, tmp_path / "times.csv")
+    read = flow_cost.compute(tmp_path / "times.csv")
+    for name, exponent, ends in (("N", 1.5, (300, 5_000)), ("d", 0.25, (1_000, 10_000))):
+        some = [one for one in read if one.against == name]
+        found, sizes, seconds = flow_cost.power_law(some)
+        # three digits of the seconds: half a percent of each, and sizes a factor of ten apart
+        assert found == pytest.approx(exponent, abs=0.005)
+        assert tuple(sizes) == ends
+        assert seconds == pytest.approx([one.seconds for one in some if one.size in ends], rel=0.01)
+    figure = flow_cost.draw(read)
+    for axes, exponent in zip(figure.axes, ("1.50", "0.25"), strict=True):
+        assert exponent in axes.get_legend_handles_labels()[1][1]
+    plt.close(figure)

@@ -1,5 +1,7 @@
 """The code on the pages for users runs as it stands there."""
 
+import contextlib
+import importlib
 import re
 import subprocess
 import sys
@@ -99,3 +101,50 @@ def test_the_page_on_reading_results(tmp_path, monkeypatch):
     content[-1] ^= 1
     path.write_bytes(content)
     assert "AssertionError" in read().stderr
+
+
+def test_the_page_of_deep_networks(capsys):
+    """Its code runs: with one epoch for ten, and an attack on few images, which some resist."""
+    (code,) = code_of("docs/deep-networks.md")
+    for stands, shorter in (
+        ("epochs=10", "epochs=1"),
+        ("attack(margin, x,", "attack(margin, x[:8],"),
+    ):
+        assert stands in code
+        code = code.replace(stands, shorter)
+    exec(code.replace(", target, L2", ", target[:8], L2"), {})
+    assert 0 <= float(capsys.readouterr().out) < 1  # of a network that has hardly learned
+
+
+FOLDERS = ["", *sorted(f"{path.name}." for path in (ROOT / "reflfap").iterdir() if path.is_dir())]
+
+
+def resolves(name):
+    """Whether a dotted name is something in the package, at its top or in one of its folders."""
+    for folder in FOLDERS:
+        *parts, last = ("reflfap." + folder + name).split(".")
+        for count in range(len(parts), 1, -1):
+            with contextlib.suppress(ImportError):
+                found = importlib.import_module(".".join(parts[:count]))
+                with contextlib.suppress(AttributeError, ImportError):
+                    for part in parts[count:]:
+                        found = getattr(found, part)
+                    if hasattr(found, last) or importlib.import_module(f"{found.__name__}.{last}"):
+                        return True
+    return False
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in ROOT.glob("docs/*.md")))
+def test_named_code_is_there(page):
+    """What tables of code say is where: every `module.name` in a row beside what it does."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.* (?:code|quick and checked) \|.*\n(?:\|.*\n)+", text, re.MULTILINE)
+    names = re.findall(r"`((?!net\.)[a-z_]+(?:\.\w+)+)`", "".join(rows))
+    assert [name for name in names if not resolves(name) and not name.endswith(".py")] == []
+
+
+def test_what_resolves():
+    assert resolves("kkt.aligned_kkt")
+    assert resolves("deep.cost")
+    assert not resolves("deep.team")
+    assert not resolves("kkt.aligned")

@@ -10,7 +10,7 @@ LIMITS = {"README.md": 18}
 LIMIT = 22
 """Medians. Newspapers have some twenty words a sentence; what everybody reads first has less. Of
 the pages that readers called dense the densest had 23; README.md, which was clear to them, 12."""
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 FEWEST = 15
 """Sentences of a page of prose: below, a page is a list or a table with a few words around it."""
 

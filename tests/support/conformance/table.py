@@ -21,10 +21,11 @@ PAGE = ROOT / "docs" / "cupy-functions.md"
 COMMAND = "PYTHONPATH=tests/support:. python -m conformance.table"
 INTRO = """# CuPy functions
 
-Every function of an array namespace that the package calls, with the signature it must fit:
-that of CuPy {version}. Made by `{command}`.
+The package runs the same source on NumPy and on CuPy ([on a GPU](gpu.md)). So each array function
+that it calls has to be one of CuPy's. And each call has to fit CuPy's signature, here that of CuPy
+{version}. The tests refuse any other call. The table is made by `{command}`.
 
-{count} functions:
+There are {count} functions:
 
 | function | CuPy's signature | used in |
 | --- | --- | --- |
