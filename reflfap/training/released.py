@@ -95,8 +95,8 @@ def train_in_float16(
 
     By descent itself, all of it if `descend` asks for it and FIRST_EPOCHS where steps are long;
     else by gradient flow in float32 of the loss that ends where gradients do, to the time of the
-    epochs, or until LEFT of it is left ("loss"). The trace is of that loss. Raises and costs as
-    these; InputError for float64.
+    epochs, or until LEFT of it is left ("loss"). The loss in its trace is the mean of max(l, l*).
+    Raises and costs as these; InputError for float64.
     """
     loss = check_problem(net, x, y, loss)
     left = ended(net, loss, x.shape[0])
@@ -111,12 +111,13 @@ def train_in_float16(
             return done
         net = done.net
     time, stage = released_time(epochs - made), f"{stage}-flow" if made else stage
-    least = LEFT * math.exp(left.log_end)
-    done = flow(net, x, y, left, time=time, least_loss=least, monitor=monitor, stage=stage)
-    if made == 0 or not isinstance(done.trace, FlowTrace):
+    end = math.exp(left.log_end)
+    done = flow(net, x, y, left, time=time, least_loss=LEFT * end, monitor=monitor, stage=stage)
+    if not isinstance(done.trace, FlowTrace):
         return done
-    trace = done.trace._replace(time=done.trace.time + released_time(made))
-    return done._replace(trace=trace, C=None)  # C is from where flow began
+    loss_and_time = {"loss": done.trace.loss + end, "time": done.trace.time + released_time(made)}
+    done = done._replace(trace=done.trace._replace(**loss_and_time))
+    return done._replace(C=None) if made else done  # C is from where flow began
 
 
 def first_rate(net: Network, x: Array, y: Array) -> float:

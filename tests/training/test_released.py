@@ -246,6 +246,7 @@ def test_each_sample_stops_at_its_own_threshold():
     assert done.q == pytest.approx([stop, stop], abs=10 * WIDTH)
     H = 1.5**2 * (1 + 0.25**2) / 2
     assert done.trace.time[-1] > 0.9 * 2 * math.exp(stop) / H
+    assert done.trace.loss[-1] == pytest.approx(math.exp(-stop), rel=0.01)
     mean = flow(net, x, y, EXP, time=1e8, least_loss=math.exp(-stop))
     assert mean.q[0] > stop + 0.5
 
@@ -267,6 +268,7 @@ def test_where_nothing_vanishes_it_is_gradient_flow():
     done, exact = train_in_float16(net, 0.1 * x, y, EXP), flow(net, 0.1 * x, y, EXP, time=1e4)
     assert done.stopped == "time"
     assert done.net.W == pytest.approx(exact.net.W, abs=1e-4)
+    assert done.trace.loss[-1] == pytest.approx(exact.trace.loss[-1], rel=1e-4)
 
 
 def test_double_precision_is_refused():
