@@ -7,6 +7,7 @@ nothing is followed, waited for or read without a bound that was not made by ref
 import contextlib
 import errno
 import fcntl
+import fnmatch
 import functools
 import os
 import secrets
@@ -85,7 +86,7 @@ def whole_file(path: Path, other: str = "--out") -> Iterator[int]:
         if path.exists() and not path.is_file():  # the move would put a file in /dev/null's place
             got, remedy = "a folder, pipe or device", f"choose another {other}"
             refuse(str(path), "a regular file or none", got, remedy, StoreError)
-        remove_parts(path.parent)
+        _look_through(path.parent)
         temporary, descriptor = new_part(path.parent)
     except OSError as error:
         raise unwritable(path.parent, error, other) from error
@@ -130,12 +131,30 @@ def new_part(folder: Path, before: str = ".part-", after: str = "") -> tuple[Pat
         os.close(descriptor)
 
 
-def remove_parts(folder: Path, pattern: str = ".part-*") -> None:
-    """Remove the parts of writers that were killed, none of living ones.
+_FEW = 100
+_unseen: dict[Path, int] = {}
+"""Files that this process may still write into a folder of many before it looks through it."""
+
+
+def _look_through(folder: Path) -> None:
+    """`remove_parts`, as seldom as it takes for all looks together to cost no more than the writes:
+    after one at n files, not before n / 100 more are written."""
+    left = _unseen.pop(folder, 0)
+    left = left - 1 if left else remove_parts(folder) // _FEW
+    if left:
+        _unseen[folder] = left
+
+
+def remove_parts(folder: Path, pattern: str = ".part-*") -> int:
+    """Remove the parts of writers that were killed, none of living ones; how many files are there.
 
     Where no locks tell them apart, those that are older than a day.
     """
-    for part in folder.glob(pattern):
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return 0
+    for part in (folder / name for name in fnmatch.filter(names, pattern)):
         with contextlib.suppress(OSError, StoreError), open_regular(part) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -144,6 +163,7 @@ def remove_parts(folder: Path, pattern: str = ".part-*") -> None:
                 if error.errno not in NO_LOCKS or age < OLD:
                     continue
             part.unlink()
+    return len(names)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """All experiments by name: one line each. A module is imported when its experiment is asked for."""
 
+import functools
 import json
 from importlib import import_module
 from typing import Any
@@ -21,6 +22,7 @@ MODULES = {
 }
 
 
+@functools.cache  # asked once for each config that is read
 def named(name: str) -> Experiment[Any]:
     """The experiment called `name`; InputError for an unknown one."""
     module = import_module(MODULES[choice("experiment", name, MODULES)])
