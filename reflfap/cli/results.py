@@ -147,7 +147,8 @@ def _accuracy(run: Summary) -> tuple[str, float]:
 
 def changes(config: Config, default: Config | None = None) -> str:
     """The settings of a config that differ from the defaults of its kind, or from `default`."""
-    usual, changed = default or _usual(type(config)), []
+    kind: Any = type(config)
+    usual, changed = default or _usual(kind), []
     for name, value in vars(config).items():
         if name not in ("attack_steps", "variant") and value != getattr(usual, name):
             changed.append(f"{name}={_setting_in_words(value)}")
@@ -155,8 +156,8 @@ def changes(config: Config, default: Config | None = None) -> str:
 
 
 @functools.cache
-def _usual(kind: type[Config]) -> Config:
-    """The config of all defaults."""
+def _usual(kind: Any) -> Any:
+    """The config of a kind that has all defaults."""
     return kind()
 
 

@@ -56,7 +56,8 @@ class Config:
 
     def check_words(self) -> None:
         """Refuse what is none of the words that an option's type lists, or left open."""
-        for name, words, is_open in _words_of(type(self)):
+        kind: Any = type(self)
+        for name, words, is_open in _words_of(kind):
             value = getattr(self, name)
             if not (value is None and is_open):
                 checks.choice(name, value, words)

@@ -14,6 +14,8 @@ import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import fields
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,7 +150,8 @@ class _Rows:
     def sort(self) -> None:
         """Rows by config, the first option first; metrics by the first row that has them."""
         for column in range(len(self.options), 0, -1):
-            self.rows.sort(key=lambda row: (str(type(row[column])), row[column]))
+            alike = len({type(row[column]) for row in self.rows}) == 1
+            self.rows.sort(key=itemgetter(column) if alike else partial(_typed, column))
         names = list(self.number)
         for row in self.rows:
             row += [None] * (len(names) - len(row))
@@ -173,6 +176,11 @@ class _Rows:
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(self.number)
             writer.writerows([row[i] for i in self.number.values()] for row in self.rows)
+
+
+def _typed(column: int, row: list[Any]) -> tuple[str, Any]:
+    """What a row is sorted by where a column has values that cannot be compared."""
+    return str(type(row[column])), row[column]
 
 
 def _plain(value: Any) -> Any:
