@@ -247,11 +247,11 @@ def list_results(out: Path) -> Iterator[Summary]:
             names, status = [], f"unreadable: {error.strerror}"
             yield Summary("?", experiment.name, experiment / "?" / RESULT, status, {})
         for name in names:
-            if (found := _summary(experiment / name)) is not None:
+            if (found := _summary(experiment / name, name, experiment.name)) is not None:
                 yield found
 
 
-def _summary(folder: Path) -> Summary | None:
+def _summary(folder: Path, name: str, experiment: str) -> Summary | None:
     """What is known of the run in a folder; None where there is none."""
     path, seconds, created = folder / RESULT, 0.0, ""
     metrics: dict[str, float] = {}
@@ -276,8 +276,7 @@ def _summary(folder: Path) -> Summary | None:
         status = f"unreadable: {error}"
     except OSError as error:
         status = f"unreadable: {error.strerror}"
-    names = (folder.name, folder.parent.name)
-    return Summary(*names, path, status, metrics, config, seconds, created)
+    return Summary(name, experiment, path, status, metrics, config, seconds, created)
 
 
 def complete_results(out: Path, kind: type[Kind]) -> Iterator[tuple[Kind, Summary]]:
