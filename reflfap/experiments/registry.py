@@ -22,10 +22,12 @@ MODULES = {
 }
 
 
-@functools.cache  # asked once for each config that is read
+_module = functools.cache(import_module)  # asked once for each config that is read
+
+
 def named(name: str) -> Experiment[Any]:
     """The experiment called `name`; InputError for an unknown one."""
-    module = import_module(MODULES[choice("experiment", name, MODULES)])
+    module = _module(MODULES[choice("experiment", name, MODULES)])
     found: Experiment[Any] = module.EXPERIMENT
     return found
 
