@@ -73,14 +73,14 @@ def pool(runs=3):
 
 def dask(runs=3):
     """A dask cluster of two workers against a pool of two, paired."""
-    with _cluster(2) as address:
+    with cluster(2) as address:
 
-        def cluster():
+        def on_dask():
             with Dask(address) as executor:
                 return seconds(executor, 2)
 
         _compare(
-            "dask", {"dask, 2 workers": cluster, "2 processes": lambda: _processes(2)}, runs, 1
+            "dask", {"dask, 2 workers": on_dask, "2 processes": lambda: _processes(2)}, runs, 1
         )
 
 
@@ -106,7 +106,8 @@ def _compare(title, calls, runs, share=2):
 
 
 @contextlib.contextmanager
-def _cluster(workers):
+def cluster(workers):
+    """The address of a dask cluster of so many processes of one thread each."""
     address = "tcp://127.0.0.1:8799"
     module = [sys.executable, "-m"]
     scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "8799"]

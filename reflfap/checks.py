@@ -26,7 +26,8 @@ MOST_ROWS = 10**7
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """`value` as an int from `least` to `most`; floats and booleans are refused."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    plain = type(value) is int  # as almost all are
+    if not plain and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
         refuse(name, "a whole number", repr(value), "give an integer")
     number = int(value)
     if number < least:

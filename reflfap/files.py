@@ -7,6 +7,7 @@ nothing is followed, waited for or read without a bound that was not made by ref
 import contextlib
 import errno
 import fcntl
+import fnmatch
 import functools
 import os
 import secrets
@@ -28,6 +29,8 @@ OLD = 86_400.0
 DEFLATE_RATIO = 1032
 """Deflate never expands further (zlib's manual): a bound of what a short file can hold."""
 
+_BUFFER = 8192  # bytes; given, so that the file is not asked whether it is a terminal
+
 _MOST_OF_A_LOCK = 32  # bytes: a process's number
 
 
@@ -44,7 +47,7 @@ def open_regular(
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         refuse(str(path), "a regular file", "a folder, pipe or device", remedy, error)
-    return os.fdopen(descriptor, "rb")
+    return os.fdopen(descriptor, "rb", _BUFFER)
 
 
 def read_text(
@@ -85,7 +88,7 @@ def whole_file(path: Path, other: str = "--out") -> Iterator[int]:
         if path.exists() and not path.is_file():  # the move would put a file in /dev/null's place
             got, remedy = "a folder, pipe or device", f"choose another {other}"
             refuse(str(path), "a regular file or none", got, remedy, StoreError)
-        remove_parts(path.parent)
+        _look_through(path.parent)
         temporary, descriptor = new_part(path.parent)
     except OSError as error:
         raise unwritable(path.parent, error, other) from error
@@ -130,12 +133,30 @@ def new_part(folder: Path, before: str = ".part-", after: str = "") -> tuple[Pat
         os.close(descriptor)
 
 
-def remove_parts(folder: Path, pattern: str = ".part-*") -> None:
-    """Remove the parts of writers that were killed, none of living ones.
+_FEW = 100
+_unseen: dict[Path, int] = {}
+"""Files that this process may still write into a folder of many before it looks through it."""
+
+
+def _look_through(folder: Path) -> None:
+    """`remove_parts`, as seldom as it takes for all looks together to cost no more than the writes:
+    after one at n files, not before n / 100 more are written."""
+    left = _unseen.pop(folder, 0)
+    left = left - 1 if left else remove_parts(folder) // _FEW
+    if left:
+        _unseen[folder] = left
+
+
+def remove_parts(folder: Path, pattern: str = ".part-*") -> int:
+    """Remove the parts of writers that were killed, none of living ones; how many files are there.
 
     Where no locks tell them apart, those that are older than a day.
     """
-    for part in folder.glob(pattern):
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return 0
+    for part in (folder / name for name in fnmatch.filter(names, pattern)):
         with contextlib.suppress(OSError, StoreError), open_regular(part) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -144,6 +165,7 @@ def remove_parts(folder: Path, pattern: str = ".part-*") -> None:
                 if error.errno not in NO_LOCKS or age < OLD:
                     continue
             part.unlink()
+    return len(names)
 
 
 @contextlib.contextmanager

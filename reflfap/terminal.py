@@ -17,7 +17,10 @@ def tell(message: object) -> None:
 
 def plain(message: object) -> str:
     """Its text with control characters, such as those of escape sequences, spelled out."""
-    return "".join(one if _harmless(one) else ascii(one)[1:-1] for one in str(message))
+    text = str(message)
+    if text.isprintable():  # as almost all are: no look at each letter
+        return text
+    return "".join(one if _harmless(one) else ascii(one)[1:-1] for one in text)
 
 
 def _harmless(one: str) -> bool:

@@ -103,4 +103,9 @@ def in_bytes(count: int) -> str:
 
 
 def print_json(content: object) -> None:
-    print(json.dumps(content, sort_keys=True, default=str))  # paths as text
+    print(as_json(content))
+
+
+def as_json(content: object) -> str:
+    """One line, with paths as text."""
+    return json.dumps(content, sort_keys=True, default=str)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -56,14 +56,20 @@ class Config:
 
     def check_words(self) -> None:
         """Refuse what is none of the words that an option's type lists, or left open."""
-        for one in fields(self):
-            kind: Any = one.type
-            words, value = _words(kind), getattr(self, one.name)
-            if words and not (value is None and one.default is None):
-                checks.choice(one.name, value, words)
+        kind: Any = type(self)
+        for name, words, is_open in _words_of(kind):
+            value = getattr(self, name)
+            if not (value is None and is_open):
+                checks.choice(name, value, words)
 
 
 @functools.cache
+def _words_of(kind: Any) -> list[tuple[str, tuple[str, ...], bool]]:
+    """Options of a config that take words, with these, and whether they may be left open."""
+    found = [(one.name, _words(one.type), one.default is None) for one in fields(kind)]
+    return [one for one in found if one[1]]
+
+
 def _words(kind: Any) -> tuple[str, ...]:
     """Those of a type Literal, which may be one of several; of other types none."""
     parts = (kind, *typing.get_args(kind))
@@ -75,12 +81,14 @@ Kind = TypeVar("Kind", bound=Config)
 
 def canonical_json(config: Config) -> str:
     """The config as JSON with sorted keys and no spaces; equal configs give equal text."""
-    options = asdict(config)
+    options = {one.name: getattr(config, one.name) for one in fields(config)}
     for name, value in config.later.items():
         if options[name] == value:
             del options[name]
-    content = {"experiment": config.experiment, **options}
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _canonical({"experiment": config.experiment, **options})
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def run_id(config_json: str) -> str:

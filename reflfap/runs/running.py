@@ -149,7 +149,7 @@ def _make_after(config: Config, place: Place, stages: Stages, options: RunOption
     experiment = experiment_of(config)
     experiment.check_before(config, stages)
     for one in stages.values():
-        _check_data(one, place)
+        _check_data(one.path, one, place)
     compute, needed = partial(experiment.compute, config), experiment.needed(options)
     path = complete(config, place, compute, options, stages, needed)
     with store.open_result(path, digest=False) as result:
@@ -274,22 +274,24 @@ def reusable(path: Path, place: Place, needed: Sequence[str] = ()) -> bool:
     if not path.exists():
         return False
     try:
-        with store.open_result(path) as result:
-            enough = set(needed) <= set(result.names())
-            _check_data(result, place)
+        found = store.stated(path, digest=True)
+        _check_data(path, found, place)
+        if not needed:
+            return True
+        with store.open_result(path, digest=False) as result:
+            return set(needed) <= set(result.names())
     except DamagedFileError as error:
         say(f"{error}\ncomputing it again")
         return False
-    return enough
 
 
-def _check_data(result: Stored, place: Place) -> None:
+def _check_data(path: Path, result: Stored | store.About, place: Place) -> None:
     """StoreError unless the images that a result was made from are those that are there now."""
-    stated, data = str(result.attributes.get("data_sha256", "")), place.data_of(result.config)
-    if stated != data:
-        expected = f"a result of the images that are there now, SHA-256 {data or 'none'}"
+    then, now = str(result.attributes.get("data_sha256", "")), place.data_of(result.config)
+    if then != now:
+        expected = f"a result of the images that are there now, SHA-256 {now or 'none'}"
         remedy = "give the --data-dir that has its images, or another --out"
-        refuse(str(result.path), expected, stated or "none", remedy, StoreError)
+        refuse(str(path), expected, then or "none", remedy, StoreError)
 
 
 def _of_another_revision(path: Path) -> str:

@@ -5,7 +5,9 @@ fails is recorded, and the rest goes on. What another sweep works on is left to 
 again later.
 """
 
+import heapq
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from typing import NamedTuple
@@ -76,29 +78,47 @@ def run_tasks(
 
 
 class _Engine:
-    """Tasks that wait and that run, and what became of the others."""
+    """Tasks that wait and that run, and what became of the others.
+
+    Whatever happens to a task costs no look at all the others: one that waits for networks is
+    found from them, and one that can start from its memory, of which there are few sizes.
+    """
 
     def __init__(
         self, tasks: list[Task], place: Place, monitor: Monitor, stopped: Callable[[], bool]
     ) -> None:
         rank = priorities(tasks)
-        self.waiting = sorted(tasks, key=lambda task: -rank[task.key])
         self.place, self.monitor, self.stopped = place, monitor, stopped
         self.running: dict[Future[Outcome], Task] = {}
-        self.busy_until: dict[str, float] = {}
+        self.ready: dict[float, list[tuple[int, Task]]] = {}  # heaps by memory, by order
+        self.busy: deque[tuple[float, Task]] = deque()  # elsewhere, with when to look again
+        self.after: dict[str, list[str]] = {}  # by network, what has waited for it
+        self.blocked: dict[str, tuple[set[str], int, Task]] = {}  # and the networks not there yet
         self.lost: dict[str, int] = {}  # workers, by task
         self.done: list[str] = []
         self.failed: dict[str, str] = {}
+        self.total = int(sum(task.flops for task in tasks) / GB)
+        ordered = sorted(((task.key, task) for task in tasks), key=lambda one: -rank[one[0]])
+        for order, (key, task) in enumerate(ordered):
+            needs = set(task.needs) & rank.keys()
+            for need in needs:
+                self.after.setdefault(need, []).append(key)
+            if needs:
+                self.blocked[key] = needs, order, task
+            else:
+                self._put(order, task)
+        self.first, self.last = 0, len(ordered)  # orders that are free before and behind all
+
+    def _put(self, order: int, task: Task) -> None:
+        heapq.heappush(self.ready.setdefault(task.memory, []), (order, task))
 
     def run(self, executor: Executor, workers: int, memory: float) -> Outcomes:
-        total = int(sum(task.flops for task in self.waiting) / GB)
-        self.monitor.begin("sweep", total, "Gflop")
+        self.monitor.begin("sweep", self.total, "Gflop")
         try:
-            while self.waiting or self.running:
+            while self.running or self.busy or any(self.ready.values()):
                 while len(self.running) < workers and (task := self._next(memory)) is not None:
                     if self.stopped():
                         raise KeyboardInterrupt
-                    self.waiting.remove(task)
                     self.running[executor.submit(work, task, self.place)] = task
                 if self.stopped():
                     raise KeyboardInterrupt
@@ -113,15 +133,14 @@ class _Engine:
 
     def _next(self, memory: float) -> Task | None:
         """The first task whose networks are there and that has room; None: nothing can start."""
-        now = time.monotonic()
+        while self.busy and self.busy[0][0] <= time.monotonic():
+            self.last += 1
+            self._put(self.last, self.busy.popleft()[1])
         room = memory - sum(task.memory for task in self.running.values())
-        unfinished = {task.key for task in (*self.waiting, *self.running.values())}
-        for task in self.waiting:
-            ready = unfinished.isdisjoint(task.needs) and self.busy_until.get(task.key, 0) <= now
-            if ready and task.memory <= room:
-                self.busy_until.pop(task.key, None)
-                return task
-        return None
+        heaps = [heap for size, heap in self.ready.items() if heap and size <= room]
+        if not heaps:
+            return None
+        return heapq.heappop(min(heaps, key=lambda heap: heap[0][0]))[1]
 
     def _finish(self, task: Task, future: Future[Outcome]) -> None:
         """Take note of a task's end, whatever it was."""
@@ -142,10 +161,22 @@ class _Engine:
             self._give_up(task, outcome.failed[0][1])
         if outcome.busy:
             left = tuple(one for one in task.configs if identity(one) not in outcome.done)
-            self.busy_until[task.key] = time.monotonic() + BUSY_SECONDS
-            self.waiting.append(task._replace(configs=left))
+            self.busy.append((time.monotonic() + BUSY_SECONDS, task._replace(configs=left)))
         else:
+            self._release(task)
             self.monitor.advance(int(task.flops / GB))
+
+    def _release(self, network: Task) -> None:
+        """Let those start that have waited for this alone."""
+        name = network.key
+        for key in self.after.pop(name, ()):
+            if key not in self.blocked:  # it was given up for want of another
+                continue
+            needs, order, task = self.blocked[key]
+            needs.remove(name)
+            if not needs:
+                del self.blocked[key]
+                self._put(order, task)
 
     def _worker_lost(self, task: Task, error: str) -> None:
         """Hand a task out again; after so many workers give up the cell that took them."""
@@ -163,12 +194,15 @@ class _Engine:
             del self.lost[task.key]
             task = task._replace(configs=tuple(others))
         if task.configs:
-            self.waiting.insert(0, task)
+            self.first -= 1
+            self._put(self.first, task)
 
     def _give_up(self, network: Task, error: str) -> None:
         """Record all cells that need a network or a set that cannot be had."""
-        for task in [one for one in self.waiting if network.key in one.needs]:
-            self.waiting.remove(task)
+        for key in self.after.pop(network.key, ()):
+            if key not in self.blocked:
+                continue
+            *_, task = self.blocked.pop(key)
             if task.network is not None:
                 self._give_up(task, error)
                 continue

@@ -147,6 +147,7 @@ class Dask(Executor):
             remedy = "start it with `dask scheduler`, and workers with `dask worker`"
             refuse("scheduler", f"one at {address}", f"no answer ({error})", remedy)
         self._pending: dict[Future[Any], str] = {}  # with the scheduler that has it
+        self._present = self._scheduler()  # as of the last look: no task waits for one of its own
         self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -159,7 +160,7 @@ class Dask(Executor):
         if self._client.status != "running":
             self._reconnect()
         future: Future[Any] = Future()
-        self._pending[future] = self._scheduler()
+        self._pending[future] = self._present
         done = self._client.get_executor(pure=False).submit(fn, *args, **kwargs)
         done.add_done_callback(partial(_pass_on, future))
         return future
@@ -174,11 +175,11 @@ class Dask(Executor):
     def _watch(self) -> None:
         """A client that finds a new scheduler forgets what it had given the old one; so tell."""
         while not self._closed.wait(WATCH_SECONDS):
-            present = self._scheduler()
+            present = self._present = self._scheduler() or self._present
             for future, scheduler in list(self._pending.items()):
                 if future.done():
                     del self._pending[future]
-                elif present not in ("", scheduler):
+                elif present != scheduler:
                     with contextlib.suppress(InvalidStateError):
                         future.set_exception(ConnectionError("the scheduler was lost"))
 
@@ -189,6 +190,7 @@ class Dask(Executor):
         while True:
             try:
                 self._client = self._connect()
+                self._present = self._scheduler()
                 return
             except (OSError, TimeoutError):
                 if time.monotonic() > end:

@@ -10,19 +10,22 @@ import io
 import json
 import math
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import fields
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from reflfap.errors import DamagedFileError, refuse
-from reflfap.experiments.experiment import Config, Kind, canonical_json, identity
+from reflfap.experiments.experiment import Config, Kind, canonical_json, identity, run_id
 from reflfap.experiments.registry import MODULES, experiment_of, from_json, named
 from reflfap.experiments.three_networks import NETWORKS
-from reflfap.files import read_text, write_text
+from reflfap.files import read_text, whole_file, write_text
 from reflfap.runs import store
 from reflfap.sealed import write_sealed
 
@@ -53,27 +56,41 @@ def write_list(out: Path, name: str, configs: Iterable[Config]) -> Path:
 
 def read_list(path: Path) -> list[Config]:
     """The cells of a list; DamagedFileError for what `write_list` did not write."""
+    return [config for _, config in _entries(path, {}) if config is not None]
+
+
+def _entries(path: Path, known: Container[str]) -> Iterator[tuple[str, Config | None]]:
+    """Run id and config of each cell of a list; of those that are `known` the run id alone, for
+    reading configs is what takes time."""
     remedy = "remove it, or run the sweep again, which writes it"
     text = read_text(path, LARGEST_LIST, remedy, DamagedFileError)
     try:
-        configs = [from_json(one) for one in json.loads(text)]
-        cells = [config for config in configs if experiment_of(config).presets]
-    except (ValueError, TypeError, RecursionError) as error:
+        for one in json.loads(text):
+            if (run := run_id(one)) in known:
+                yield run, None
+            elif experiment_of(config := from_json(one)).presets:
+                yield identity(config), config
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         refuse(str(path), "a list of a sweep's cells", f"({error})", remedy, DamagedFileError)
-    return cells
 
 
 def statuses(out: Path) -> Iterator[Status]:
-    """All sweeps of a results folder."""
-    runs = {run.run_id: run for run in store.list_results(out)}
+    """All sweeps of a results folder. Of each run no more is kept than its status."""
+    runs, cells = {}, set()
+    for run in store.list_results(out):
+        runs[run.run_id] = run.status, run.wall_seconds
+        if run.config is not None and _is_cell(run):
+            cells.add(run.run_id)
     for path in sorted((out / "sweeps").glob("*.json")):
-        cells = [identity(config) for config in read_list(path)]
-        found = [runs[cell] for cell in cells if cell in runs]
-        kinds = [run.status.partition(":")[0] for run in found]
-        complete, running = kinds.count("complete"), kinds.count("running")
-        failed = {run.run_id: run.status for run in found if run.status.startswith("failed")}
-        waiting = len(cells) - complete - running - len(failed)
-        seconds = sum(run.wall_seconds for run in found)
+        counts, failed, seconds = Counter[str](), {}, 0.0
+        for cell, _ in _entries(path, cells):
+            status, taken = runs.get(cell, ("", 0.0))
+            counts[kind := status.partition(":")[0]] += 1
+            seconds += taken
+            if kind == "failed":
+                failed[cell] = status
+        complete, running = counts["complete"], counts["running"]
+        waiting = counts.total() - complete - running - len(failed)
         yield Status(path.stem, complete, running, failed, waiting, seconds)
 
 
@@ -90,24 +107,86 @@ def collect(out: Path, folder: Path) -> Collected:
     Damaged ones are left out and named. InputError where there are neither.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    runs = [run for run in store.list_results(out) if _is_cell(run)]
-    damaged = [run for run in runs if run.config is None]
-    complete = [(run.config, run) for run in runs if run.config is not None]
-    if not runs:
+    tables: dict[str, _Rows] = {}
+    damaged = []
+    for run in filter(_is_cell, store.list_results(out)):
+        if run.config is None:
+            damaged.append(run)
+        else:
+            rows = tables.setdefault(run.config.experiment, _Rows(type(run.config)))
+            rows.add(run.config, run)
+    if not tables and not damaged:
         remedy = "run `reflfap sweep artificial --preset smoke` first"
         refuse("out", f"complete cells below {out}", "none", remedy)
     paths = []
-    for experiment in sorted({config.experiment for config, _ in complete}):
-        rows = _rows(one for one in complete if one[0].experiment == experiment)
+    for experiment, rows in sorted(tables.items()):
+        rows.sort()
         paths += [folder / f"{experiment}.csv", folder / f"{experiment}.h5"]
-        write_text(paths[-2], _csv(rows))
+        rows.write_csv(paths[-2])
         with write_sealed(paths[-1]) as file:
             file.attrs["experiment"] = experiment
-            for name in _names(rows):
-                values = [row.get(name, np.nan) for row in rows]
+            for name, values in rows.columns():
                 texts = all(isinstance(value, str) for value in values)
                 file[name] = np.asarray([one.encode() for one in values] if texts else values)
     return Collected(paths, damaged)
+
+
+class _Rows:
+    """One row a cell, with the metrics that it has, as values alone: the names stand here once."""
+
+    def __init__(self, kind: type[Config]) -> None:
+        self.options = [one.name for one in fields(kind)]
+        self.number = {name: i for i, name in enumerate(("run_id", *self.options))}
+        self.rows: list[list[Any]] = []
+
+    def add(self, config: Config, run: store.Summary) -> None:
+        """A row more, of as many columns as are known by now."""
+        row = [run.run_id, *(_plain(getattr(config, name)) for name in self.options)]
+        for name in run.metrics:
+            self.number.setdefault(name, len(self.number))
+        row += [run.metrics.get(name) for name in list(self.number)[len(row) :]]
+        self.rows.append(row)
+
+    def sort(self) -> None:
+        """Rows by config, the first option first; metrics by the first row that has them."""
+        for column in range(len(self.options), 0, -1):
+            alike = len({type(row[column]) for row in self.rows}) == 1
+            self.rows.sort(key=itemgetter(column) if alike else partial(_typed, column))
+        names = list(self.number)
+        for row in self.rows:
+            row += [None] * (len(names) - len(row))
+        first = {
+            name: next(at for at, row in enumerate(self.rows) if row[i] is not None)
+            for name, i in list(self.number.items())[len(self.options) + 1 :]
+        }
+        order = [*names[: len(self.options) + 1], *sorted(first, key=lambda one: (first[one], one))]
+        self.number = {name: self.number[name] for name in order}
+
+    def columns(self) -> Iterator[tuple[str, list[Any]]]:
+        """Names and values, nan for what a cell does not have."""
+        for name, i in self.number.items():
+            yield name, [np.nan if row[i] is None else row[i] for row in self.rows]
+
+    def write_csv(self, path: Path) -> None:
+        """The rows as text; what a cell does not have is left empty."""
+        with (
+            whole_file(path) as descriptor,
+            open(descriptor, "w", newline="", encoding="utf-8", closefd=False) as text,
+        ):
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(self.number)
+            writer.writerows([row[i] for i in self.number.values()] for row in self.rows)
+
+
+def _typed(column: int, row: list[Any]) -> tuple[str, Any]:
+    """What a row is sorted by where a column has values that cannot be compared."""
+    return str(type(row[column])), row[column]
+
+
+def _plain(value: Any) -> Any:
+    """An option as it stands in a table; the same text of many cells is kept once."""
+    value = " ".join(value) if isinstance(value, tuple) else value
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def _is_cell(run: store.Summary) -> bool:
@@ -207,30 +286,3 @@ def _value(name: str, text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _rows(runs: Iterable[tuple[Config, store.Summary]]) -> list[dict[str, Any]]:
-    """One row a cell, with the metrics that it has."""
-    rows = []
-    for its, run in runs:
-        config = {
-            name: " ".join(value) if isinstance(value, tuple) else value
-            for name, value in asdict(its).items()
-        }
-        rows.append({"run_id": run.run_id, **config, **run.metrics})
-    rows.sort(key=lambda row: [(str(type(row[name])), row[name]) for name in config])
-    return rows
-
-
-def _names(rows: list[dict[str, Any]]) -> list[str]:
-    """All columns, in the order of their first mention."""
-    return list(dict.fromkeys(name for row in rows for name in row))
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    """The rows as text; what a cell does not have is left empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _names(rows), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

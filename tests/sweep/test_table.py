@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from result_files import ATTRIBUTES
-from sweeping import cell, failing_cell, small_grid
+from sweeping import cell, failing_cell, small_grid, store_cell
 
 from reflfap.cli import main as cli
 from reflfap.errors import DamagedFileError, InputError
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.certificates import CertificatesConfig
-from reflfap.experiments.experiment import canonical_json, identity
+from reflfap.experiments.experiment import identity
 from reflfap.experiments.images import ImagesConfig
 from reflfap.files import lock
 from reflfap.runs import store
@@ -110,14 +109,6 @@ def test_the_table_holds_configs_and_metrics(tmp_path):
                 for name, value in result.metrics.items():
                     assert float(row[name]) == file[name][index] == value
             assert file["run_id"][index].decode() == row["run_id"]
-
-
-def store_cell(out, config, **metrics):
-    """A result of these metrics, without its arrays."""
-    text = canonical_json(config)
-    folder = store.folder_for(out, config.experiment, text)
-    found = dict.fromkeys(("acc_standard", "acc_noise", "acc_adversarial"), 0.5)
-    return store.write(folder, text, ATTRIBUTES, found | metrics, {})
 
 
 def test_what_some_cells_do_not_have_is_left_empty(tmp_path):
