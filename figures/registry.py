@@ -301,7 +301,7 @@ FIGURES: dict[str, Entry] = {
     "wide_cosine": Entry(
         "nothing; with cells of `reflfap sweep wide`, it draws them", {"wide_cosine": _wide_cosine}
     ),
-    "wide_map": Entry("runs of `reflfap run wide`", {"wide_map": _wide_map}),
+    "wide_map": Entry("runs of `reflfap run wide --plane`", {"wide_map": _wide_map}),
 }
 
 

@@ -5,8 +5,8 @@ holds the means of both classes; its axes are orthonormal and as close to the tw
 Grey: f and g have not one sign; one of them may be 0, where all its units are off. Thin lines:
 where f and g are 0. Broad ones below: where the closed forms are, fhat (W1) and ghat (W3) with what
 else g learns of its targets; dotted, ghat alone, which the targets do not enter. Samples are drawn
-at their projections, off which they lie far. Each panel is one run, of the released default if it
-is there, else the largest.
+at their projections, off which they lie far. Each panel is one run with `--plane`, of the released
+default if it is there, else the largest.
 
     python -m reflfap.figures wide_map RESULTS [FOLDER]
 """
@@ -159,5 +159,5 @@ def _panel(axes: Axes, found: WideMap | None, name: str) -> None:
 def save(maps: Mapping[tuple[str, str], WideMap], folder: Path) -> Sequence[Path]:
     """Draw into `folder`; InputError where there is nothing to draw."""
     if not maps:
-        refuse("results", "a run of E7 with its plane", "none", "run `reflfap run wide`")
+        refuse("results", "a run of E7 with its plane", "none", "run `reflfap run wide --plane`")
     return style.save(draw(maps), folder / "wide_map")

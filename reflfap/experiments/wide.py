@@ -18,11 +18,15 @@ from reflfap.experiments.experiment import (
     Computed,
     Estimate,
     Experiment,
-    ImagesOptions,
     Inputs,
 )
 from reflfap.experiments.wide_config import PAIRS, SWEEPS, WideConfig, sweeps, together
-from reflfap.experiments.wide_plane import GRID, wide_plane
+from reflfap.experiments.wide_plane import (
+    WideOptions,
+    class_means_plane,
+    plane_needed,
+    wide_plane,
+)
 from reflfap.monitor import Monitor
 from reflfap.norms import row_norms
 from reflfap.rng import stream
@@ -184,13 +188,16 @@ def gradient_directions(net: onehidden.Network, x: Array) -> Array:
 
 
 def compute(config: WideConfig, inputs: Inputs, monitor: Monitor) -> Computed:
-    """One cell. What it has in common with the one before is taken from there."""
+    """One cell, with its plane if asked. What it has in common with the one before is taken from
+    there."""
     samples, own = together(config)
     files = [inputs.images(*one).sha256 for one in reads(config)]
     key = (samples, inputs.xp.__name__, *files)
     part: WideSamples = _problems(key, lambda: wide_samples(config, inputs))
     known: Limits = _limits((key, config.slope), lambda: limits(part, config.slope))
-    x, y = part.x, part.y
+    x, y, shown = part.x, part.y, bool(plane_needed(inputs.options))
+    if shown:
+        class_means_plane(x[:, :-1], y)  # refused before anything is trained
     f: Trained = _networks((key, own), lambda: learner(config, "f", x, y, part.gram, monitor))
     v = gradient_directions(f.net, x)
     t = asarray(drawn_targets(config, len(x)), inputs.xp)
@@ -205,7 +212,7 @@ def compute(config: WideConfig, inputs: Inputs, monitor: Monitor) -> Computed:
     on_new = New(*(onehidden.forward(one.net, part.z)[0] for one in (f, g)))
     found |= measured(part, f, g, on_new) | closed_forms(config, part, known, t, on_new)
     nets = {"f": f.net, "g": g.net}
-    plane = wide_plane(config, x[:, :-1], y, known.made_of.u, t, nets)
+    plane = wide_plane(config, x[:, :-1], y, known.made_of.u, t, nets) if shown else {}
     return Computed({name: float(value) for name, value in found.items()}, plane)
 
 
@@ -287,7 +294,8 @@ FLOW_STEPS = 70
 
 
 def wide_cost(config: WideConfig) -> Estimate:
-    """A cell on its own; those after it on the same samples need the last training alone."""
+    """A cell on its own, its plane not counted; those after it on the same samples need the last
+    training alone."""
     n, d, m = config.samples, config.inputs, config.hidden
     whole = n <= 2 * d
     spread = 2.0 * m * n * (n if whole else 2 * d)
@@ -297,9 +305,9 @@ def wide_cost(config: WideConfig) -> Estimate:
     elif config.loss == "logistic":
         steps = [4 * FLOW_STEPS] * 2
     points = min(n, POINTS) + FRESH
-    closed = 4.0 * n * n * d + 100.0 * n * n + 2.0 * n * (5 * points + 3 * GRID**2) * d
+    closed = 4.0 * n * n * d + 100.0 * n * n + 10.0 * n * points * d
     flops = sum(steps) * spread + (2.0 * n * n * d if whole else 0.0) + closed
-    entries = 3 * n * d + 2 * n * n * whole + 12 * m * n + 4 * lazy.BLOCK + max(points, GRID**2) * d
+    entries = 3 * n * d + 2 * n * n * whole + 12 * m * n + 4 * lazy.BLOCK + points * d
     if config.loss == "logistic":
         entries += 2 * n * n
     return Estimate(flops, float(np.dtype(config.dtype).itemsize * entries))
@@ -310,7 +318,8 @@ EXPERIMENT = Experiment(
     summary="Learn from one-step perturbations with wide networks, any data (E7).",
     compute=compute,
     cost=wide_cost,
-    options=ImagesOptions,
+    options=WideOptions,
+    needed=plane_needed,
     reads=reads,
     words=in_lines,
     presets={

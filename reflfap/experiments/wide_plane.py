@@ -2,13 +2,16 @@
 
 A network with biases restricted to a plane has (m, 2) weights, m biases and m output weights. The
 closed forms need all samples, so that their values on a coarse grid are kept, whose zero lines are
-smooth enough for it.
+smooth enough for it. Only `--plane` asks for them.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from reflfap.backend import Array, HostArray, asarray, namespace, to_host
-from reflfap.experiments.experiment import Dataset
+from reflfap.errors import refuse
+from reflfap.experiments.experiment import Dataset, ImagesOptions, RunOptions
 from reflfap.experiments.plane import axes_of_plane, first_of_each, half_width, shown_on_plane
 from reflfap.experiments.three_networks import Labelled
 from reflfap.experiments.wide_config import WideConfig
@@ -18,14 +21,34 @@ from reflfap.theory import lazy
 GRID = 41
 """Points of the closed forms along each axis."""
 
+AXIS = "plane/axis"
+"""What tells a result with its plane."""
 
-def class_means_plane(x: Array, y: Array) -> HostArray | None:
+
+@dataclass(frozen=True, kw_only=True)
+class WideOptions(ImagesOptions):
+    """More ways to run (E7)."""
+
+    plane: bool = False
+    """store networks and closed forms on the plane of the class means, which the figure wide_map
+    draws; a seventh to two fifths more time for closed forms, 60 kB"""
+
+
+def plane_needed(options: RunOptions) -> list[str]:
+    """The datasets that tell a result which has what the options ask for. A sweep asks for none."""
+    return [AXIS] if isinstance(options, WideOptions) and options.plane else []
+
+
+def class_means_plane(x: Array, y: Array) -> HostArray:
     """The means of the samples x (N, d) of label +1 and of -1, normalised, as rows (2, d), float64
-    on the host; None where they span no plane."""
+    on the host; InputError where they span no plane."""
     means = [to_host(_mean(x, y == label)).astype(np.float64) for label in (1, -1)]
     v, u = (mean / max(float(np.linalg.norm(mean)), 1e-300) for mean in means)
     apart = min(np.linalg.norm(one) for one in (v - u, v + u, v, u))
-    return np.stack([v, u]) if apart > 1e-6 else None
+    if not apart > 1e-6:
+        remedy = "leave --plane out, or use more inputs or samples"
+        refuse("plane", "class means that span one", f"{x.shape[0]} of {x.shape[1]} inputs", remedy)
+    return np.stack([v, u])
 
 
 def _mean(x: Array, chosen: Array) -> Array:
@@ -40,12 +63,10 @@ def wide_plane(
     """Networks, closed forms and the first samples of each label on the plane of the class means.
 
     x, u (N, d) and y, t (N,) as the closed forms take them. fhat, ghat and ghat with what else g
-    learns of the targets t are (GRID, GRID), at [second, first coordinate] of plane/axis. Nothing
+    learns of the targets t are (GRID, GRID), at [second, first coordinate] of AXIS. InputError
     where there is no plane. Cost: 2 GRID^2 N d for fhat, as much for ghat, twice in scenario (b).
     """
     directions = class_means_plane(x, y)
-    if directions is None:
-        return {}
     xp, P = namespace(x), axes_of_plane(*directions)
     y_host = to_host(y)
     first = first_of_each(y_host)
@@ -69,4 +90,4 @@ def wide_plane(
         rows = np.column_stack([W[:, :-1] @ P.T, W[:, -1], a])
         shape = "hidden unit, axis or bias or output weight"
         datasets[f"plane/{name}"] = Dataset(rows, shape, "none")
-    return datasets | {"plane/axis": Dataset(axis, "coordinate", "data units")}
+    return datasets | {AXIS: Dataset(axis, "coordinate", "data units")}

@@ -15,6 +15,7 @@ from reflfap.experiments.experiment import Inputs, identity
 from reflfap.experiments.wide_config import PAIRS, RELEASED, SWEEPS, WideConfig, together
 from reflfap.monitor import SILENT
 from reflfap.rng import stream
+from reflfap.runs.store import open_result
 from reflfap.sweep import grid, plan
 from reflfap.sweep.table import read_table
 
@@ -237,6 +238,34 @@ def test_the_commands(tmp_path, capsys):
     one = WideConfig(n=50, dim=20, epochs=30, hidden=10)
     assert cells[one]["acc_f"] == found["acc_f"]
     assert cli.main(["run", "wide", "--slope", "1", "--out", str(tmp_path)]) == 2
+
+
+def test_the_plane_is_kept_where_it_is_asked_for(tmp_path, capsys):
+    """`--plane` changes neither the run's id nor a number. A result without its plane is made again
+    when it is asked for, one that has it is taken for both, and a sweep keeps none."""
+    words = ["run", "wide", "--n", "50", "--dim", "20", "--epochs", "30", "--hidden", "10"]
+    path = tmp_path / "wide" / identity(WideConfig(n=50, dim=20, epochs=30, hidden=10))
+    numbers, planes = [], []
+    for more in ([], ["--plane"], []):
+        assert cli.main([*words, *more, "--out", str(tmp_path)]) == 0
+        with open_result(path / "result.h5") as result:
+            numbers.append(result.metrics)
+            planes.append({name for name in result.names() if name.startswith("plane/")})
+    assert numbers[0] == numbers[1] == numbers[2]
+    assert planes[0] == set()
+    assert {"plane/axis", "plane/fhat", "plane/g"} <= planes[1] == planes[2]
+    assert cli.main(["sweep", "wide", "--preset", "smoke", "--out", str(tmp_path / "swept")]) == 0
+    for one in (tmp_path / "swept" / "wide").glob("*/result.h5"):
+        with open_result(one) as result:
+            assert not [name for name in result.names() if name.startswith("plane/")]
+
+
+def test_no_plane_is_said_before_anything_is_trained(tmp_path, capsys, monkeypatch):
+    """Class means of one input span none."""
+    monkeypatch.setattr(wide, "learner", None)
+    words = ["run", "wide", "--n", "50", "--dim", "1", "--plane", "--out", str(tmp_path)]
+    assert cli.main(words) == 2
+    assert "leave --plane out" in capsys.readouterr().err
 
 
 def test_a_seed_changes_all(tmp_path):

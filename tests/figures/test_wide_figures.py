@@ -249,22 +249,23 @@ def test_wide_networks_on_their_plane(scenario):
 
 
 def test_where_there_is_no_plane():
-    """One input, or one class: class means span no plane, and nothing is kept."""
+    """One input, or one class: class means span no plane, which is refused."""
     rng = np.random.default_rng(0)
-    assert class_means_plane(rng.standard_normal((5, 1)), np.asarray([1, 1, -1, -1, 1.0])) is None
     x = rng.standard_normal((5, 3))
-    assert class_means_plane(x, np.ones(5)) is None
+    for part, y in ((x[:, :1], np.asarray([1, 1, -1, -1, 1.0])), (x, np.ones(5))):
+        with pytest.raises(InputError, match="leave --plane out"):
+            class_means_plane(part, y)
     assert class_means_plane(x, np.asarray([1, 1, -1, -1, 1.0])).shape == (2, 3)
 
 
 def test_the_wide_map(tmp_path):
     """Of a run by command: the default one is chosen before a larger, values have the networks'
     signs, a panel without a run says so, and a folder without runs how to get one."""
-    with pytest.raises(InputError, match="run `reflfap run wide`"):
+    with pytest.raises(InputError, match="run `reflfap run wide --plane`"):
         wide_map.save(wide_map.stored_maps(tmp_path), tmp_path)
     small = ["--dim", "20", "--n", "40", "--hidden", "8", "--epochs", "50"]
     for more in (small, [*small, "--n", "60"]):
-        assert cli.main(["run", "wide", *more, "--out", str(tmp_path)]) == 0
+        assert cli.main(["run", "wide", "--plane", *more, "--out", str(tmp_path)]) == 0
     maps = wide_map.stored_maps(tmp_path)
     (found,) = maps.values()
     assert found.config.n == 60
