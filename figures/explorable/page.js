@@ -220,7 +220,7 @@ const Page = (() => {
     document.querySelector(".track .tick").style.left = `${100 * picture.predicted}%`;
     const { adversarial, control } = picture.natural;
     const [got, said, noise] = [adversarial, picture.predicted, control].map(Words.percent);
-    at("brief").textContent = `Adversarial ${got}, predicted ${said}, noise network ${noise}`;
+    at("brief").textContent = `Adversarial ${got}, predicted ${said}, noise ${noise}`;
     at("on-the-map").textContent = Words.onTheMap(picture);
     at("about-effects").textContent = Words.effects(picture);
     Drawing.decisionMap(at("map"), picture);

