@@ -17,7 +17,7 @@ const Page = (() => {
       max: 300,
       step: 10,
       value: 300,
-      hint: "More numbers make points easier to tell apart.",
+      hint: "More numbers leave points less in common.",
     },
     N: {
       name: "N, points",
@@ -25,7 +25,7 @@ const Page = (() => {
       max: 200,
       step: 10,
       value: 100,
-      hint: "More points have to share one pattern.",
+      hint: "More points share one pattern.",
     },
     N_adv: {
       name: "N_adv, moved noise points",
@@ -33,7 +33,7 @@ const Page = (() => {
       max: MANY.length - 1,
       step: 1,
       value: MANY.indexOf(600),
-      hint: "Each is one faint copy of the pattern.",
+      hint: "Each carries one faint copy of the pattern.",
     },
     eps: { name: "eps, size of the moves", min: 0, ...EPS.l2, hint: "" },
     gamma: {
@@ -42,7 +42,7 @@ const Page = (() => {
       max: 1,
       step: 0.01,
       value: 0.01,
-      hint: "What a unit lets through of a negative sum: at 1 the network is linear.",
+      hint: "A unit passes on gamma times its sum where that is negative. At 1 the network is linear.",
     },
   };
   const START = { d: 300, N: 100, N_adv: 600, norm: "l2", eps: 1, gamma: 0.01 };
@@ -55,7 +55,7 @@ const Page = (() => {
     "Change 15 of 300 numbers": { ...START, norm: "l0", eps: 5 },
     "A linear network": { ...START, gamma: 1 },
   };
-  const NAMES = { standard: "standard", adversarial: "adversarial", control: "control" };
+  const NAMES = { standard: "standard", adversarial: "adversarial", control: "noise" };
 
   let seed = 0;
   let request = 0;
@@ -88,7 +88,7 @@ const Page = (() => {
   function say() {
     const config = settings();
     const size = {
-      l2: `${config.eps.toFixed(2)}, a noise point has length ${Math.sqrt(config.d / 3).toFixed(0)}`,
+      l2: `${config.eps.toFixed(2)}; length of a noise point: ${Math.sqrt(config.d / 3).toFixed(1)}`,
       linf: `${config.eps.toFixed(3)} of numbers up to 1`,
       l0: `${at("eps").value} %, ${config.eps} of ${config.d} numbers`,
     };
@@ -218,8 +218,11 @@ const Page = (() => {
       document.querySelector(`.track.${key} i`).style.width = `${100 * picture.natural[key]}%`;
     }
     document.querySelector(".track .tick").style.left = `${100 * picture.predicted}%`;
-    const [got, said] = [picture.natural.adversarial, picture.predicted].map(Words.percent);
-    at("brief").textContent = `Adversarial network ${got}, predicted ${said}`;
+    const { adversarial, control } = picture.natural;
+    const [got, said, noise] = [adversarial, picture.predicted, control].map(Words.percent);
+    at("brief").textContent = `Adversarial ${got}, predicted ${said}, noise ${noise}`;
+    at("on-the-map").textContent = Words.onTheMap(picture);
+    at("about-effects").textContent = Words.effects(picture);
     Drawing.decisionMap(at("map"), picture);
     Drawing.effects(at("effects"), picture);
     Drawing.curve(at("curve"), picture, trail);
@@ -255,10 +258,10 @@ const Page = (() => {
   // How alike moves are, measured on those that are drawn
   function alike([[, eta, , y], ...others]) {
     const said = others.map(([, one, , target]) => {
-      const likeness = Experiment.cosine(eta, one).toFixed(2).replace("-", "−");
+      const likeness = Words.signed(Experiment.cosine(eta, one));
       return `${target === y ? "to the same target" : "to different targets"} ${likeness}`;
     });
-    return ` Two moves have likeness: ${said.join(", ")}. Likeness is 1 for the same move and −1 for its negative.`;
+    return ` Two moves have likeness: ${said.join(", ")}.`;
   }
 
   function showPixels({ config, examples, directions, likeness }) {
@@ -282,7 +285,7 @@ const Page = (() => {
     }
     at("patterns").replaceChildren();
     for (const [key, name] of Object.entries(NAMES)) {
-      const alike = key === "standard" ? "" : `, likeness ${likeness[key].toFixed(2)}`;
+      const alike = key === "standard" ? "" : `, likeness ${Words.signed(likeness[key])}`;
       const words = `pattern of the ${name} network${alike}`;
       square(at("patterns"), directions[key], largest(directions[key]), `${name}${alike}`, words);
     }

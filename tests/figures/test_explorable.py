@@ -332,6 +332,90 @@ def test_what_you_see_follows_the_sliders(page):
     assert "200 points are many for 100 numbers each" in said(page)
 
 
+SLIDERS = {"d": "d,", "N": "N,", "N_adv": "N_adv,", "eps": "eps,", "norm": "the norm,"}
+SLIDERS |= {"gamma": "gamma,"}
+
+
+def test_no_sentence_claims_more_than_the_numbers(page):
+    """After each preset, by the picture that the sentences are about."""
+    page.run("document.querySelector('#tries button').click()")
+    said(page)
+    for k in (1, 2, 3, 4, 5, 6, 0):
+        before = page.run("Page.shown().picture.config")
+        page.run(f"document.querySelectorAll('#tries button')[{k}].click()")
+        text, picture = said(page), page.run("Page.shown().picture")
+        config, natural, N = picture["config"], picture["natural"], picture["config"]["N"]
+        luck, got = page.run(f"Words.luck({N})"), natural["adversarial"]
+        # all that was changed is named, and nothing else
+        first = text.split("You changed ")[1].split(". The accuracy")[0]
+        named = {
+            one.split(" ", 1)[0] for one in first.replace("the norm", "the_norm").split("; and ")
+        }
+        changed = {key for key in SLIDERS if config[key] != before[key]}
+        assert named == {SLIDERS[key].replace("the norm", "the_norm") for key in changed}
+        # outcome and prediction are called alike where luck may part them, and there alone
+        assert ("no better than guessing" in text) == (abs(got - 0.5) <= luck)
+        assert ("within the reach of luck" in text) == (abs(got - picture["predicted"]) <= luck)
+        assert f"takes {round(100 * picture['fooled'])} % of the " in text
+        # what the formula says of endless noise is called too low where more came out
+        endless = re.search(r"says (\d+) % even for endless|endless noise it says (\d+) %", text)
+        assert bool(endless) == (picture["predicted"] <= 0.9 and config["eps"] > 0)
+        if endless:
+            assert ("too low here" in text) == (int(endless[1] or endless[2]) < round(100 * got))
+        check_captions(page, picture, luck)
+
+
+def check_captions(page, picture, luck):
+    """The counts under map and effects; both are of the points, and by paper.py."""
+    config, labels, N = picture["config"], np.array(picture["labels"]), picture["config"]["N"]
+    plane = picture["plane"]
+    flat = paper.f(
+        np.array(plane["samples"]), np.array(plane["weights"]["adversarial"]), config["gamma"]
+    )
+    there, here = np.sum(labels * flat > 0), round(N * picture["natural"]["adversarial"])
+    assert f"for {there} of the {N} points, the network itself for {here}" in text_of(
+        page, "on-the-map"
+    )
+    noise, moves = (np.array(picture["effects"][key]) for key in ("noise", "moves"))
+    text, left = text_of(page, "about-effects"), np.sum(noise < 0)
+    assert f"wrong class, at {left} of {N}" in text
+    assert f"agree at {np.sum((noise + moves > 0) == picture['right'])} of {N}" in text
+    assert (f"right class, at {np.sum(moves > 0)} of {N}" in text) == (config["eps"] > 0)
+    assert ("because" in text) == (config["eps"] > 0 and left / N - 0.5 > luck)
+
+
+def test_the_noise_leans_to_the_wrong_class_for_the_reason_given(page):
+    """Moved noise points whose noise contradicts their target get larger multipliers (A2); with
+    equal ones, or without moves, the noise leans to neither class.
+    """
+    code = """const d = 100, N = 50, many = 400, out = {};
+    for (const eps of [0, 1]) {
+      const { x, y, noise, y_adv, W } = Experiment.draw({ d, N, N_adv: many, seed: 1 });
+      const [standard, other] = [[x, y, W[0]], [noise.map((one) => one.slice()), y_adv, W[2]]].map(
+        ([samples, targets, start], k) => {
+          if (k === 1 && eps) samples.forEach((one, n) => Engine.attack(
+            out.W, noise[n], y_adv[n], 0.01, "l2", eps, 10, -1, 1, one));
+          const network = new Engine.Descent(start, samples, targets, 0.01, 0.3);
+          while (network.epochs < 128) network.epoch();
+          out.W = network.W;
+          return network;
+        });
+      const s = Engine.oddDirection(standard.W);
+      const agrees = noise.map((one, n) => y_adv[n] * Engine.dot(s, one));
+      const push = (c) => Engine.effects(x, c, noise, noise, y_adv)[0].map((v, n) => v * y[n]);
+      out[eps] = { c: other.c, agrees, learned: push(other.c), equal: push(other.c.map(() => 1)) };
+    }
+    return out;"""
+    found = answer(page, code)
+    luck = page.run("Words.luck(50)")
+    for eps, one in ((0, found["0"]), (1, found["1"])):
+        cosine = np.corrcoef(one["c"], one["agrees"])[0, 1]
+        # five standard errors 1/sqrt(400) of a correlation of things that have nothing in common
+        assert (cosine < -0.25) == (eps > 0), cosine
+        assert abs(np.mean(np.array(one["equal"]) < 0) - 0.5) < luck
+        assert (np.mean(np.array(one["learned"]) < 0) - 0.5 > luck) == (eps > 0)
+
+
 def test_the_keyboard_is_enough(page):
     """Tab reaches every control in its order, and an arrow moves a slider and the picture."""
     page.run("document.querySelector('#tries button').click()")
