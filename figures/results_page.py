@@ -49,7 +49,7 @@ Measured: accuracy on the natural data of the adversarial network, which learned
 only, mean over seeds. Noise: the same for the network that learned the noise without the
 perturbation. Predicted: (L4), without a fitted constant. Released: digitised from the plots of the
 released code, one seed, reading error about 0.005. Difference: measured minus released. In float16:
-the same cell in the arithmetic of the released code, one seed, and its own difference. Of
+the same cell in the arithmetic of the released code, mean over seeds, and its own difference. Of
 differences the tables give the mean and the largest magnitude; the default cell is a point of each
 sweep."""
 
@@ -110,10 +110,13 @@ def _summary_picture(pictures: str) -> str:
 
 
 def _links(norm: str, data: str, pictures: str) -> str:
-    names = {kind: f"{pictures}/{kind}_{norm}_{data}" for kind in PICTURES}
-    first = f"![{NORMS[norm]}, {DATA[data]}: accuracy along each sweep]({names['accuracy']}.png)"
-    others = (f"[{title}]({names[kind]}.png)" for kind, title in PICTURES.items())
-    return f"{first}\n\nPictures: {', '.join(others)}."
+    """The first picture, and links to those of the others that have been drawn."""
+    names = {kind: f"{kind}_{norm}_{data}.png" for kind in PICTURES}
+    what = f"{NORMS[norm]}, {DATA[data]}: accuracy along each sweep"
+    first = f"![{what}]({pictures}/{names['accuracy']})"
+    drawn = [kind for kind in PICTURES if (style.RENDERED / names[kind]).exists()]
+    others = (f"[{PICTURES[kind]}]({pictures}/{names[kind]})" for kind in drawn)
+    return f"{first}\n\nPictures: {', '.join(others)}." if drawn else first
 
 
 def _about(grid: Curves) -> str:
