@@ -213,7 +213,7 @@ def test_the_registry_knows_every_module():
     modules = {path.stem for path in folder.glob("*.py") if "\ndef draw(" in path.read_text()}
     assert set(registry.FIGURES) == modules
     names = [name for entry in registry.FIGURES.values() for name in entry.pictures]
-    assert len(names) == len(set(names)) == 14 + 4 * 6 + 5 * 4 + 3 * 4 + 8
+    assert len(names) == len(set(names)) == 15 + 4 * 6 + 5 * 4 + 3 * 4 + 8
 
 
 def test_figures_on_the_command_line(results, tmp_path, capsys):
