@@ -70,7 +70,8 @@ const Words = (() => {
     if (predicted > 0.9 || eps === 0) return "";
     const endless = Experiment.predicted({ d, N, eps, norm }, 1e9);
     const got = natural.adversarial;
-    const low = above(got, endless) ? `, which is too low here: ${percent(got)} came out` : "";
+    const more = got - endless <= luck(N) ? "less than came out, by no more than luck" : "too low here";
+    const low = above(got, endless) ? `, which is ${more}: ${percent(got)} came out` : "";
     const even = `the formula says ${percent(endless)} even for endless noise${low}. By the formula`;
     if (norm === "l0" && endless < Experiment.predicted({ d, N, eps: 1, norm: "l2" }, 1e9) - 0.05) {
       return `So few numbers carry only a part of the pattern: ${even} letting more numbers change (eps) helps.`;
