@@ -145,8 +145,7 @@ def draw(data: Stops, pixels: tuple[int, ...] = PIXELS) -> Figure:
             ylabel="mean loss",
             title="and a training ends early",
         )
-        handles, labels = panels[1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        style.below(figure, panels[1], ncols=2)
     return figure
 
 

@@ -99,14 +99,7 @@ def draw(panels: dict[str, Panel], dataset: str) -> Figure:
             axes.set_title(_about(scenario, panel))
             axes.set_xlabel("epoch")
         row[0].set(ylabel="accuracy on clean test images", ylim=(0, 1))
-        entries = {
-            name: line
-            for axes in row
-            for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        names = sorted(entries, key=ORDER.index)
-        lines = [entries[name] for name in names]
-        figure.legend(lines, names, loc="outside lower center", ncols=max(3, len(panels) + 1))
+        style.below(figure, *row, ncols=max(3, len(panels) + 1), order=ORDER)
         shown = [line.setting.config for panel in panels.values() for line in panel.lines.values()]
         figure.suptitle(title(dataset, shown), size=style.RC["axes.titlesize"])
     return figure

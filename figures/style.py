@@ -51,14 +51,16 @@ def path_from(file: Path, folder: Path) -> str:
     return Path(os.path.relpath(folder.resolve(), file.resolve().parent)).as_posix()
 
 
-def below(figure: Figure, *panels: Axes, ncols: int) -> None:
-    """One legend of all panels below the figure, with each name once."""
+def below(figure: Figure, *panels: Axes, ncols: int, order: Sequence[str] = ()) -> None:
+    """One legend of all panels below the figure, each name once, as they come or in `order`."""
     entries = {
         name: line
         for axes in panels
         for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=ncols)
+    names = sorted(entries, key=order.index) if order else list(entries)
+    lines = [entries[name] for name in names]
+    figure.legend(lines, names, loc="outside lower center", ncols=ncols)
 
 
 def spread(

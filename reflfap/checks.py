@@ -26,8 +26,7 @@ MOST_ROWS = 10**7
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """`value` as an int from `least` to `most`; floats and booleans are refused."""
-    plain = type(value) is int  # as almost all are
-    if not plain and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
         refuse(name, "a whole number", repr(value), "give an integer")
     number = int(value)
     if number < least:

@@ -29,8 +29,6 @@ OLD = 86_400.0
 DEFLATE_RATIO = 1032
 """Deflate never expands further (zlib's manual): a bound of what a short file can hold."""
 
-_BUFFER = 8192  # bytes; given, so that the file is not asked whether it is a terminal
-
 _MOST_OF_A_LOCK = 32  # bytes: a process's number
 
 
@@ -47,7 +45,7 @@ def open_regular(
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         refuse(str(path), "a regular file", "a folder, pipe or device", remedy, error)
-    return os.fdopen(descriptor, "rb", _BUFFER)
+    return os.fdopen(descriptor, "rb")
 
 
 def read_text(

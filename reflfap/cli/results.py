@@ -247,7 +247,8 @@ def verify_runs(
         count += 1
         try:
             found = _seen(path, copy, status) if quick else _verified(path, copy)
-            good |= {str(path): found} if json else {}
+            if json:
+                good[str(path)] = found
             line(f"good     {path}  ({found})")
         except ReflfapError as error:
             bad[str(path)] = str(error)

@@ -1,6 +1,5 @@
 """All experiments by name: one line each. A module is imported when its experiment is asked for."""
 
-import functools
 import json
 from importlib import import_module
 from typing import Any
@@ -22,12 +21,9 @@ MODULES = {
 }
 
 
-_module = functools.cache(import_module)  # asked once for each config that is read
-
-
 def named(name: str) -> Experiment[Any]:
     """The experiment called `name`; InputError for an unknown one."""
-    module = _module(MODULES[choice("experiment", name, MODULES)])
+    module = import_module(MODULES[choice("experiment", name, MODULES)])
     found: Experiment[Any] = module.EXPERIMENT
     return found
 

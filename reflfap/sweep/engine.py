@@ -168,7 +168,7 @@ class _Engine:
 
     def _release(self, network: Task) -> None:
         """Let those start that have waited for this alone."""
-        name = network.key
+        name = network.key  # reckoned anew at each look
         for key in self.after.pop(name, ()):
             if key not in self.blocked:  # it was given up for want of another
                 continue
