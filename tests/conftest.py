@@ -1,6 +1,7 @@
 """Shared problems and settings of all tests."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +26,14 @@ settings.load_profile("reflfap")
 @pytest.fixture
 def problem() -> Problem:
     return make_problem()
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left_open():
+    """Matplotlib keeps each figure until it is closed, and warns of the 21st in the next test."""
+    yield
+    if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
+        pyplot.close("all")
 
 
 def fewer_examples(test, patch):

@@ -1,6 +1,5 @@
 """The figure of both parts' accuracies: what is plotted, tested as data; its table, refused."""
 
-import matplotlib.pyplot as plt
 import pytest
 
 from reflfap.errors import InputError
@@ -27,7 +26,6 @@ def test_it_is_drawn(tmp_path):
     for column, axes in enumerate(figure.axes):
         points = {tuple(xy) for bars in axes.containers for xy in bars.lines[0].get_xydata()}
         assert points == {(one.predicted[column], one.accuracy[column]) for one in (first, new)}
-    plt.close(figure)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,6 @@ def test_path_to_the_limit():
     figure = path_to_the_limit.draw(course, times)
     over = figure.axes[4].lines[0].get_ydata()
     assert np.array_equal(over[proved], (course.loss / course.loss_predicted)[proved])
-    plt.close(figure)
 
 
 def test_saved_twice(tmp_path, monkeypatch):

@@ -46,13 +46,6 @@ def cells(results):
     return perturbation.known_cells(results)
 
 
-@pytest.fixture(autouse=True)
-def no_pictures_left():
-    """What a test draws is closed."""
-    yield
-    plt.close("all")
-
-
 def test_curves_show_every_seed(cells):
     """Lines are the stored accuracies by epoch; what is drawn is their mean."""
     panels = perturbation_curves.compute(cells, "embedded")

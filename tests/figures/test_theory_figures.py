@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from problems import make_problem
@@ -332,7 +331,6 @@ def test_odd_parts_are_drawn(odd_parts):
             assert np.array_equal(drawn[name], values)
     said = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert set(odd_part.PARTS) | set(odd_part.ACCURACIES) <= set(said)
-    plt.close(figure)
 
 
 def digits(name, split):
@@ -421,7 +419,6 @@ def test_four_origins_are_drawn(four_origins):
     for size, course in four_origins.courses.items():
         assert np.array_equal(drawn[f"start × {size:g}"], course.stable_rank)
     assert len(four.lines) == 3 * 6
-    plt.close(figure)
 
 
 def test_float16_ends_what_exact_arithmetic_goes_on_with():
@@ -463,4 +460,3 @@ def test_a_power_law_is_found(tmp_path):
     figure = flow_cost.draw(read)
     for axes, exponent in zip(figure.axes, ("1.50", "0.25"), strict=True):
         assert exponent in axes.get_legend_handles_labels()[1][1]
-    plt.close(figure)
