@@ -17,7 +17,7 @@ from benchmarks.timing import paired, peak_memory, print_machine
 from reflfap import onehidden
 from reflfap.attacks import CHUNK_ELEMENTS, L0, L2, LInf, LInfSign, attack
 from reflfap.data_loaders import artificial as data
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.machine import keep_freed_memory
 from reflfap.rng import stream
 

@@ -55,7 +55,7 @@ class Move(NamedTuple):
 
 
 class Model(Protocol):
-    """Margins that follow the samples along their path; a margin function needs none of this."""
+    """Margins that follow the samples along their path; a method `climb`, if any, is its loop."""
 
     def start(self, x: Array, target: Array) -> Point: ...
 
@@ -129,12 +129,12 @@ def attack(
     changes, or whose gradient has no direction (zero, or all of it subnormal), would never change
     again and leaves the working set. Works on `chunk` rows at a time, by default CHUNK_ELEMENTS
     entries, and with `workers` on so many chunks at once, each in a thread whose BLAS has one: of
-    use for models that seldom multiply matrices. Memory besides x and the result is about ten
-    chunks a worker. dtype and namespace are those of x. Costs at most `steps` + 1 evaluations of
-    the margin, with a `start` one more.
+    use for models that seldom multiply matrices. Memory besides x and the result: some ten chunks
+    a worker. dtype and namespace are those of x. Costs at most `steps` + 1 evaluations of the
+    margin, with a `start` one more.
 
-    Raises InputError for bad input, NonFiniteError naming step and sample for a margin or gradient
-    that is not finite (on a device the sample alone), DeviceMemoryError suggesting a chunk.
+    Raises InputError for bad input, NonFiniteError naming step and sample of what is not finite (on
+    a device the sample alone), DeviceMemoryError suggesting a chunk.
     """
     limits = _check(margin, x, target, norm, steps, low, high)
     if start is not None:
@@ -145,18 +145,19 @@ def attack(
         chunk = max(1, size // x.shape[1])
     checks.whole_number("chunk", chunk, least=1)
     checks.whole_number("workers", workers, least=1)
-    how = _Attack(Evaluated(margin) if callable(margin) else margin, norm, steps, limits)
+    how = Attack(Evaluated(margin) if callable(margin) else margin, norm, steps, limits)
+    own = getattr(how.model, "climb", climb)
     result, done = _begin(x, monitor.restore(stage))
     monitor.begin(stage, n, "sample", done)
 
-    def climb(rows: slice) -> Perturbed:
+    def climbed(rows: slice) -> Perturbed:
         eta = None if start is None else start[rows]
-        return _climb(how, x[rows], target[rows], rows.start, eta)
+        return own(how, x[rows], target[rows], rows.start, eta)
 
     chunks = slices(n, chunk, done)
     remedy = f"attack with chunk={max(1, chunk // 2)}, or fewer samples"
     with device_memory(f"{chunk} samples of the attack at once", remedy):
-        for rows, part in zip(chunks, _in_threads(climb, chunks, workers), strict=True):
+        for rows, part in zip(chunks, _in_threads(climbed, chunks, workers), strict=True):
             for whole, piece in zip(result, part, strict=True):
                 whole[rows] = piece
             monitor.advance(rows.stop - rows.start)
@@ -167,7 +168,7 @@ def attack(
     return result
 
 
-class _Attack(NamedTuple):
+class Attack(NamedTuple):
     """What an attack is, whatever it is made on."""
 
     model: Model
@@ -182,8 +183,8 @@ class _Attack(NamedTuple):
         return namespace(x).clip(x, *self.limits)
 
 
-def _climb(
-    how: _Attack, x0: Array, target: Array, offset: int, eta: Array | None = None
+def climb(
+    how: Attack, x0: Array, target: Array, offset: int, eta: Array | None = None
 ) -> Perturbed:
     """The loop, on one chunk whose first row is row `offset` of the whole, from x0 + eta.
 
@@ -208,7 +209,7 @@ def _climb(
             move = Move(how.inside(x0 + eta), x0, xp.ones_like(q_start), xp.zeros_like(q_start))
             moves, zero = active >= 0, active < 0
         else:
-            move, memory, moves, zero = _stepped(how, x0, x, point.g, peak, memory)
+            move, memory, moves, zero = stepped(how, x0, x, point.g, peak, memory)
         zero_gradient[active] |= zero
         if not watched:
             move = move._replace(x=xp.where(moves[:, None], move.x, x))
@@ -246,8 +247,8 @@ def _check_finite(values: Array, what: str, when: str, sample: Array) -> None:
     checks.finite_or_raise(values, what, when, remedy, sample)
 
 
-def _stepped(
-    how: _Attack, x0: Array, x: Array, g: Array, peak: Array, memory: Array | None
+def stepped(
+    how: Attack, x0: Array, x: Array, g: Array, peak: Array, memory: Array | None
 ) -> tuple[Move, Array | None, Array, Array]:
     """One step of all samples x (n, d) along gradients g with peaks (n,), into the data range:
     where to, the norm's memory, and (n,) bool which samples move or whose memory changed, and

@@ -22,7 +22,7 @@ from reflfap.experiments.three_networks import (
     in_words,
     limit_of_training,
 )
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.losses import Loss, loss_named
 from reflfap.monitor import SILENT, Monitor
 from reflfap.onehidden import Network

@@ -29,7 +29,8 @@ from reflfap.errors import NoKKTPointError
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.three_networks import NETWORKS, attacked
-from reflfap.fast.linear_updates import add_product, attack_network
+from reflfap.fast.linear_updates import add_product
+from reflfap.fast.quick_attack import attack_network
 from reflfap.rng import stream
 from reflfap.theory import boundary, kkt, learning, orthogonality, perturbations, prediction
 
@@ -189,7 +190,7 @@ def p2() -> Checks:
             found = attacks.attack(margin, x, -y, norm, chunk=3, **how)
             gain = (-y * plain_f(net.W, x), -y * plain_f(net.W, np.asarray(each)))
             expected, route = (each, *gain), "one sample at a time in loops, by differences"
-            names = f"attacks.attack attacks._climb {step}"
+            names = f"attacks.attack attacks.climb {step}"
             yield compared(names, found[:3], expected, route, DIFFERENCES)
             found = paper.attack(net.W, x, -y, SLOPE, name, size, **how)
             yield compared("paper.attack paper.length", found, each, route, DIFFERENCES)
@@ -208,7 +209,7 @@ def quick_attacks() -> Checks:
     net, x, y = problem(40, 20, 30)
     x = np.clip(x, -1, 1)
     model = "fast.linear_updates.LinearUpdates"
-    names = f"fast.linear_updates.attack_network {model}.start {model}.follow {name} paper.attack"
+    names = f"fast.quick_attack.attack_network {model}.start {model}.follow {name} paper.attack"
     for name, (norm, _) in ATTACKS.items():
         kind, _, variant = name.partition("-")
         ratio = norm[0] / 40 if kind == "l0" else norm[0]
@@ -224,6 +225,14 @@ def quick_attacks() -> Checks:
             attack = "experiments.three_networks.attacked experiments.cell.attack_norm"
             attack += " norms.norm_named"
             yield compared(attack, found, expected, "reflfap.paper", SOLVED)
+    net, x, y = problem(300, 64, 8)
+    x, own = np.clip(0.45 * x, -1, 1), "fast.l2_coordinates"
+    names = " ".join(f"{own}.Coordinates.{one}" for one in ("climb", "_edges", "_course"))
+    for low, high in BOXES:
+        how = {"steps": 30, "low": low, "high": high}
+        expected = paper.attack(net.W, x, y, SLOPE, "l2", 0.3, **how)
+        found = attack_network(net, x, y, norms.L2(0.3), **how).x
+        yield compared(names, found, expected, "reflfap.paper, where few units turn", SOLVED)
 
 
 def l1() -> Checks:

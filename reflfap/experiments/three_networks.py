@@ -17,7 +17,7 @@ from reflfap.backend import Array, HostArray, Namespace, asarray, device_memory,
 from reflfap.experiments.cell import CellConfig, attack_norm
 from reflfap.experiments.experiment import Computed, Dataset
 from reflfap.fast.float16_updates import attack_rounded
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.losses import Loss, log_mean, loss_named
 from reflfap.monitor import SILENT, Monitor
 from reflfap.rng import stream

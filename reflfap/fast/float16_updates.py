@@ -53,7 +53,7 @@ def attack_rounded(
     Descends the loss, whose gradient is zero from some margin on: there a sample stays for good,
     and so it does where float16 cannot hold the gradient (`float16.rounded_direction`); both count
     as `zero_gradient`. The better of two iterates has the larger float16 output, the earlier one
-    where they are equal. Memory and errors as `fast.linear_updates.attack_network`.
+    where they are equal. Memory and errors as `fast.quick_attack.attack_network`.
     """
     checks.samples_and_labels(x, target, net.W.shape[1])
     net = rounded_network(net)

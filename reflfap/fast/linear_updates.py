@@ -16,58 +16,20 @@ Of L0 attacks a tie may choose another pixel, in float32 as against float64. Mad
 where passes over memory are cheap and products dear; a GPU has it the other way round.
 """
 
-import math
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
 
-from reflfap import checks
-from reflfap.attacks import Move, Perturbed, Point, attack
-from reflfap.backend import Array, namespace
-from reflfap.machine import blas_threads
-from reflfap.monitor import SILENT, Monitor
-from reflfap.norms import Norm, row_peaks
-from reflfap.onehidden import Network, activation, activation_slope, margin_gradient
+from reflfap.attacks import Move, Point
+from reflfap.backend import Array
+from reflfap.onehidden import Network, activation, activation_slope
 
 CHUNK_ELEMENTS = 2**20
 """Size of a chunk, n max(d, m): its arrays stay in cache (measured, benchmarks/attack.py)."""
 
 SPARSE = 1 / 20
 """Up to this share of entries that differ, picking them beats a dense product (measured)."""
-
-SQUARED = 1e-15, 1e15
-"""Largest entries of W between which W W^T and the updates from it are float32 with all digits."""
-
-
-def attack_network(
-    net: Network,
-    x: Array,
-    target: Array,
-    norm: Norm,
-    *,
-    steps: int,
-    low: float | Array = -math.inf,
-    high: float | Array = math.inf,
-    start: Array | None = None,
-    monitor: Monitor = SILENT,
-) -> Perturbed:
-    """`attacks.attack` on a network in the quickest way we know: x (N, d), target (N,), (P2).
-
-    On the host the network follows each path by updates, as many chunks at once as BLAS has
-    threads; elsewhere, or where the squares of its weights leave float32, it is evaluated by
-    products. Memory besides x and the result: W twice, and about ten chunks a thread. Raises as
-    `attack` does, InputError for targets other than +1 and -1 too.
-    """
-    checks.samples_and_labels(x, target, net.W.shape[1])
-    run = partial(
-        attack, x=x, target=target, norm=norm, steps=steps, low=low, high=high, start=start
-    )
-    if namespace(x) is not np or not SQUARED[0] <= row_peaks(net.W).max() <= SQUARED[1]:
-        return run(partial(margin_gradient, net), monitor=monitor)
-    chunk = max(1, CHUNK_ELEMENTS // max(net.W.shape))
-    return run(linear_updates(net), chunk=chunk, workers=blas_threads(), monitor=monitor)
 
 
 class LinearUpdates(NamedTuple):
@@ -83,7 +45,7 @@ class LinearUpdates(NamedTuple):
     def start(self, x: Array, target: Array) -> Point:
         """Margins, gradients and cache at samples x (n, d). Costs two products, 4 m d n."""
         Z = x @ self.W_T
-        dZ = self._dZ(Z, target)
+        dZ = self.dZ(Z, target)
         return Point(self._margins(Z, target), dZ @ self.net.W, (Z, Z, dZ @ self.G))
 
     def follow(self, before: Point, move: Move, target: Array) -> Point:
@@ -93,7 +55,7 @@ class LinearUpdates(NamedTuple):
         Z += move.along[:, None] * R
         Z += Z0
         add_product(Z, move.x, move.reference, self.W_T)
-        dZ, dZ_before = self._dZ(Z, target), self._dZ(Z_before, target)
+        dZ, dZ_before = self.dZ(Z, target), self.dZ(Z_before, target)
         add_product(before.g, dZ, dZ_before, self.net.W)
         add_product(R, dZ, dZ_before, self.G)
         return Point(self._margins(Z, target), before.g, (Z0, Z, R))
@@ -101,7 +63,7 @@ class LinearUpdates(NamedTuple):
     def _margins(self, Z: Array, target: Array) -> Array:
         return target * (activation(Z, self.net.slope) @ self.net.a)
 
-    def _dZ(self, Z: Array, target: Array) -> Array:
+    def dZ(self, Z: Array, target: Array) -> Array:
         """(n, m): y_n a_j phi'(Z_nj), the derivative of the margin by Z."""
         dZ = activation_slope(Z, self.net.slope)
         dZ *= self.net.a

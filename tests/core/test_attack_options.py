@@ -10,7 +10,7 @@ from problems import make_problem
 from reflfap import norms, onehidden
 from reflfap.attacks import L0, L2, LInf, LInfSign, attack
 from reflfap.errors import InputError
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.norms import norm_named, random_perturbations
 
 pytestmark = pytest.mark.usefixtures("library")

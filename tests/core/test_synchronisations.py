@@ -11,7 +11,7 @@ from reflfap import losses
 from reflfap.backend import asarray
 from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.training.descent import EPOCHS_UNREAD, descent
 from reflfap.training.flow import flow
 

@@ -16,7 +16,7 @@ from reflfap.experiments import artificial
 from reflfap.experiments.artificial import ArtificialConfig
 from reflfap.experiments.three_networks import initial_network
 from reflfap.fast.float16_updates import attack_rounded, rounded_updates
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.float16 import rounded_margin_gradient, rounded_network, stopping_margins
 from reflfap.training.released import train_in_float16
 

@@ -12,7 +12,8 @@ from problems import make_problem
 
 from reflfap import attacks, onehidden
 from reflfap.errors import InputError
-from reflfap.fast.linear_updates import add_product, attack_network, linear_updates
+from reflfap.fast.linear_updates import add_product, linear_updates
+from reflfap.fast.quick_attack import attack_network
 
 STEPS = 15
 

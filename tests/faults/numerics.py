@@ -14,7 +14,7 @@ from faults.child import Child, Defect
 from faults.problems_at_random import SCALES, Problem, problem, sound
 from reflfap import attacks, losses, onehidden
 from reflfap.errors import ReflfapError
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.theory import (
     boundary,
     kkt,

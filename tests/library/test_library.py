@@ -11,7 +11,7 @@ from problems import make_problem
 import reflfap as rf
 from reflfap import attacks, losses, onehidden
 from reflfap.errors import InputError
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.training.flow import flow
 
 KINDS = {

@@ -26,7 +26,7 @@ from paper_problems import real_problems as real
 
 from reflfap import paper
 from reflfap.attacks import L0, L2, LInf, LInfSign, attack
-from reflfap.fast.linear_updates import attack_network
+from reflfap.fast.quick_attack import attack_network
 from reflfap.onehidden import margin_gradient
 
 NORMS = {

@@ -1,0 +1,192 @@
+"""L2 attacks in coordinates: the attack by updates, whatever turns, is clipped or is no path."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from problems import make_problem
+
+from reflfap import attacks, onehidden
+from reflfap.attacks import L2, LInf
+from reflfap.errors import NonFiniteError
+from reflfap.fast import l2_coordinates
+from reflfap.fast.l2_coordinates import FIRST, coordinates
+from reflfap.fast.linear_updates import linear_updates
+
+STEPS = 40
+
+
+@pytest.fixture
+def anew(monkeypatch):
+    """How many samples each call leaves to the updates; no bound is ever left if all may turn."""
+    seen = []
+
+    def climb(how, x0, target, offset, start=None):
+        seen.append(len(x0))
+        return attacks.climb(how, x0, target, offset, start)
+
+    monkeypatch.setattr(l2_coordinates, "climb", climb)
+    return seen
+
+
+@pytest.fixture
+def all_may_turn(monkeypatch):
+    monkeypatch.setattr(l2_coordinates, "TURNS", 1.0)
+    monkeypatch.setattr(l2_coordinates, "EDGES", 1.0)
+
+
+def both(net, x, y, norm, steps=STEPS, **limits):
+    """The attack by updates, and in coordinates."""
+    updates = linear_updates(net)
+    return (
+        attacks.attack(model, x, y, norm, steps=steps, **limits)
+        for model in (updates, coordinates(updates))
+    )
+
+
+def assert_same(expected, got, digits=1e-9):
+    assert got.margin == pytest.approx(expected.margin, rel=digits, abs=digits)
+    assert got.margin_start == pytest.approx(expected.margin_start, rel=digits, abs=digits)
+    assert np.array_equal(got.zero_gradient, expected.zero_gradient)
+    assert [one.dtype for one in got] == [one.dtype for one in expected]
+
+
+def assert_sound(net, x, y, norm, got, low=-np.inf, high=np.inf):
+    """The margins are those of the perturbed samples, and these are within what was asked for."""
+    digits = 100 * float(np.finfo(x.dtype).eps)
+    margins = onehidden.margins(net, got.x, y)
+    assert got.margin == pytest.approx(margins, rel=digits, abs=10 * digits)
+    assert np.linalg.norm(got.x - x, axis=1).max() <= norm.radius * (1 + digits)
+    assert got.x.min() >= low
+    assert got.x.max() <= high
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    dim=st.integers(2, 60),
+    n=st.integers(1, 9),
+    radius=st.sampled_from([0.05, 0.5, 3.0]),
+    stride=st.sampled_from([None, 0.02, 0.5, 3.0]),
+    slope=st.sampled_from([0.01, 0.3]),
+    box=st.sampled_from([{}, {"low": -1.0, "high": 1.0}, {"low": -1.0}]),
+)
+@example(29, 56, 9, 0.5, 0.5, 0.01, {"low": -1.0, "high": 1.0})  # its best is an early one
+def test_the_same_attack(all_may_turn, seed, dim, n, radius, stride, slope, box):
+    """In float64, to nine digits: few and many entries clipped, long and short strides, samples
+    whose best iterate is an early one, and samples that never reach the sphere."""
+    net, x, y = make_problem(seed, dim=dim, n=n, hidden=8, slope=slope, data="uniform")
+    expected, got = both(net, x, y, L2(radius, stride), **box)
+    assert_same(expected, got)
+    assert_sound(net, x, y, L2(radius), got, **box)
+
+
+def trained(dim=600, hidden=64, n=60, dtype="float64"):
+    """A network of the form that training gives, and samples that it has not seen."""
+    net, x, y = make_problem(1, dim=dim, hidden=hidden, n=2 * n, slope=0.01, data="uniform")
+    C = (
+        0.02
+        * np.sign(net.a)[:, None]
+        * y[:n]
+        * np.where(np.sign(net.a)[:, None] * y[:n] > 0, 1, 0.01)
+    )
+    W = net.W + C @ x[:n]
+    return net._replace(W=W.astype(dtype), a=net.a.astype(dtype)), *(
+        one[n:].astype(dtype) for one in (x, y)
+    )
+
+
+@pytest.mark.parametrize("box", [{}, {"low": -1.0, "high": 1.0}])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_hardly_any_sample_is_attacked_anew(anew, box, dtype):
+    """Neither turns nor room run out where they were made for; entries are clipped there."""
+    net, x, y = trained(dtype=dtype)
+    expected, got = both(net, x, y, L2(0.15), 100, **box)
+    assert_same(expected, got, 1e-9 if dtype == "float64" else 1e-4)
+    assert sum(anew) <= len(x) / 10
+    assert not box or np.sum(np.abs(got.x) == 1) > 20
+    assert_sound(net, x, y, L2(0.15), got, **box)
+
+
+def test_entries_clipped_late_are_edges(anew, monkeypatch):
+    """On long paths many units turn after the first steps, and many entries come to their end."""
+    monkeypatch.setattr(l2_coordinates, "TURNS", 0.25)
+    monkeypatch.setattr(l2_coordinates, "EDGES", 1.0)
+    net, x, y = trained()
+    expected, got = both(net, x, y, L2(1.5), 100, low=-1.0, high=1.0)
+    assert_same(expected, got)
+    assert_sound(net, x, y, L2(1.5), got, -1.0, 1.0)
+    assert sum(anew) <= len(x) / 2
+
+
+def test_no_course_begins_inside_the_ball(monkeypatch):
+    """It could not end: alpha stays one, and S grows."""
+    monkeypatch.delattr(l2_coordinates.Coordinates, "_course")
+    net, x, y = trained()
+    assert_same(*both(net, x, y, L2(1.0, 0.01)))
+
+
+def test_steps_are_counted():
+    """Each counts, for the perturbation goes on to change below the digits of its sample."""
+    _, got = both(*trained(), L2(0.15), 20)
+    assert np.all(got.steps == 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TURNS", 0.0), ("ROOM", 0.5), ("EDGES", 0.0), ("DIGITS", -1.0)]
+)
+def test_who_leaves_a_bound_is_attacked_anew(anew, monkeypatch, name, value):
+    """With no turn, room, edge or digit allowed the result is the same, by updates."""
+    monkeypatch.setattr(l2_coordinates, name, value)
+    net, x, y = trained()
+    expected, got = both(net, x, y, L2(0.15), low=-1.0, high=1.0)
+    assert_same(expected, got)
+    assert sum(anew) > len(x) / 10
+
+
+@given(seed=st.integers(0, 10**6), turned=st.integers(0, 2))
+def test_the_slack_bounds_what_turning_units_change(seed, turned):
+    """|(dZ' - dZ) W| is at most T where two units of 64 turn, and T for the two largest."""
+    net, _, _ = make_problem(seed, dim=20, hidden=64)
+    slack, rng = coordinates(linear_updates(net)).slack, np.random.default_rng(seed)
+    on = rng.random(64) < 0.5
+    largest = np.argsort(-np.abs(net.a * net.W[:, 0]))
+    for units in (rng.choice(64, turned, replace=False), largest[:2]):
+        turns = np.where(on[units], net.slope - 1, 1 - net.slope)
+        assert np.all(np.abs((net.a[units] * turns) @ net.W[units]) <= slack * (1 + 1e-12))
+    assert np.sum(np.abs(net.a * net.W[:, 0])[largest[:2]]) * (1 - net.slope) == pytest.approx(
+        slack[0]
+    )
+
+
+def test_other_attacks_are_those_by_updates(anew):
+    """In another norm, with few steps, or from a start: bitwise."""
+    net, x, y = make_problem(dim=40, hidden=8, n=9)
+    for norm, steps, start in (
+        (LInf(0.1), STEPS, None),
+        (L2(0.1), FIRST, None),
+        (L2(0.1), STEPS, 0.01 * x),
+    ):
+        expected, got = both(net, x, y, norm, steps, start=start)
+        for left, right in zip(expected, got, strict=True):
+            assert np.array_equal(left, right)
+        assert anew.pop() == len(x)
+        assert not anew
+
+
+def test_samples_that_do_not_move():
+    """Without a gradient or a radius nothing moves, and the others go on in coordinates."""
+    net, x, y = make_problem(dim=40, hidden=8, n=9)
+    zero = net._replace(W=0 * net.W)
+    for one, norm in ((zero, L2(0.1)), (net, L2(0.0))):
+        expected, got = both(one, x, y, norm)
+        assert_same(expected, got)
+        assert np.array_equal(got.x, x)
+
+
+def test_what_is_not_finite_is_named():
+    """The sample's row in the whole, not in its chunk."""
+    net, x, y = make_problem(dim=40, hidden=8, n=9)
+    x[7] = 1e308
+    model = coordinates(linear_updates(net))
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="7"):
+        attacks.attack(model, x, y, L2(0.1), steps=STEPS, chunk=4)
