@@ -103,7 +103,7 @@ def images():
 def cost():
     """Seconds against N (d = 10,000) and against d (N = 1,000): a table, and its picture."""
     timed = []
-    grids = {"N": (100, 300, 1_000, 3_000, 10_000), "d": (100, 1_000, 10_000, 100_000)}
+    grids = {"N": (100, 300, 1_000, 3_000, 10_000, 20_000), "d": (100, 1_000, 10_000, 100_000)}
     for name, sizes in grids.items():
         for size in sizes:
             n, dim = (size, 10_000) if name == "N" else (1_000, size)

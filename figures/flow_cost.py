@@ -2,9 +2,9 @@
 
 Both axes are logarithmic, so a power law is a straight line. A dot is one training of m = 1,000
 units on uniform data to t = 10,000: left with d = 10,000 inputs, right with N = 1,000 samples. A
-dashed line is the power law fitted to the dots that it spans. Look at where the dots leave it. A
-small training takes about half a second whatever its size. The last step is steeper than the line,
-left and right: no one exponent describes a training, and seconds grow faster than it says.
+dashed line is the power law fitted to the dots that it spans. Look at where the dots leave it. The
+last steps are steeper than the line, left and right: no one exponent describes a training, and
+seconds grow faster than it says.
 The times are those of `python -m benchmarks.flow cost` on two cores, kept in
 `rendered/flow_cost.csv`; docs/flow.md names the machine.
 
@@ -89,7 +89,8 @@ def draw(timed: Sequence[Timed]) -> Figure:
             axes.set_xlabel(f"number of {what} ${name}$")
             axes.legend(loc="upper left")
         panels[0].set_ylabel("seconds to $t$ = 10,000")
-        panels[0].set_ylim(0.3, 200)
+        seconds = [one.seconds for one in timed]
+        panels[0].set_ylim(min(seconds) / 1.5, 5 * max(seconds))  # room for the legend
     return figure
 
 

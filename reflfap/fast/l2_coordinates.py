@@ -34,7 +34,7 @@ from reflfap.backend import Array, slices
 from reflfap.fast.linear_updates import LinearUpdates, add_product
 from reflfap.norms import L2, row_norms, row_peaks
 
-INPUTS = 2
+INPUTS = 4
 """Inputs a unit from which it pays (measured)."""
 
 FIRST = 6
@@ -49,7 +49,7 @@ ROOM = 1.05
 EDGES = 1 / 32
 """Largest share of the inputs that may be edges. Of raw images, with many pixels at 0, more are."""
 
-BLOCK_ELEMENTS = 2**14
+BLOCK_ELEMENTS = 2**15
 """Size of a block, n m, whose arrays stay in cache (measured, benchmarks/attack.py)."""
 
 DIGITS = 1e-3
@@ -111,21 +111,18 @@ class Coordinates(NamedTuple):
         # any entry may be taken for an edge, so all samples get as many as the one with most
         most = max(1, count[rows].max())
         columns = np.argpartition(edge[rows], -most, axis=1)[:, -most:]
-        at, eta, (Z0, Z, R) = (
-            (rows[:, None], columns),
-            ranges[0][rows],
-            (one[rows] for one in point.cache),
+        at, (Z0, Z, R) = (rows[:, None], columns), (one[rows] for one in point.cache)
+        on, length, there = (
+            net.a * target[rows, None],
+            row_norms(ranges[0][rows]),
+            (one[at] for one in ranges),
         )
-        there = columns, *(one[at] for one in ranges)
-        whole = OnSphere(Z0, Z - Z0, R, net.a * target[rows, None], row_norms(eta), *there)
-        parts = slices(len(rows), max(1, BLOCK_ELEMENTS // len(net.W)))
-        blocks = (OnSphere(*(one[part] for one in whole)) for part in parts)
-        with np.errstate(invalid="ignore", divide="ignore"):  # NaN leaves every bound
-            courses = [self._course(norm, how.steps, block) for block in blocks]
-        best = Course(*map(np.concatenate, zip(*courses, strict=True)))
-        x[rows] = x0[rows] + (best.alpha[:, None] * eta + best.c @ net.W)
-        x[at] = x0[at] + best.eta
-        q, others = q_first.copy(), ~fit
+        whole = OnSphere(Z0, Z - Z0, R, on, length, columns, *there)
+        best = self._in_blocks(norm, how.steps, whole)
+        rows, columns = rows[: len(best.q)], columns[: len(best.q)]
+        x[rows] = x0[rows] + (best.alpha[:, None] * ranges[0][rows] + best.c @ net.W)
+        x[rows[:, None], columns] = x0[rows[:, None], columns] + best.eta
+        q, others = q_first.copy(), np.ones_like(fit)
         q[rows], others[rows] = best.q, ~best.told | (best.q < q_first[rows])
         steps = np.full(len(x), how.steps)  # on the sphere, eta changes below the digits of x
         result = Perturbed(how.inside(x), q_start, q, steps, np.zeros_like(fit))
@@ -159,8 +156,19 @@ class Coordinates(NamedTuple):
         edge |= ROOM * np.minimum(eta, reach * (point.g - self.slack)) < low
         return edge
 
+    def _in_blocks(self, norm: L2, last: int, whole: OnSphere) -> Course:
+        """The courses of all samples, or of those before a block in which none is told."""
+        courses: list[Course] = []
+        with np.errstate(invalid="ignore", divide="ignore"):  # NaN leaves every bound
+            for part in slices(len(whole.length), max(1, BLOCK_ELEMENTS // whole.on.shape[1])):
+                block = OnSphere(*(one[part] for one in whole))
+                courses.append(self._course(norm, last, block))
+                if not courses[-1].told.any():
+                    break
+        return Course(*map(np.concatenate, zip(*courses, strict=True)))
+
     def _course(self, norm: L2, last: int, block: OnSphere) -> Course:
-        """The steps after the first ones."""
+        """The steps after the first ones. Given up where half of the samples have left a bound."""
         net, radius, V0, R = self.updates.net, norm.radius, block.V0, block.R
         stride = radius / 5 if norm.stride is None else norm.stride
         on, off, weights = block.on, net.slope * block.on, self.updates.W_T[block.columns]
@@ -191,6 +199,8 @@ class Coordinates(NamedTuple):
             q = dots(Z, dZ)
             turned = np.sum(dZ != first, axis=1)
             told &= (turned <= TURNS * len(net.W)) & (alpha + S / S0 <= ROOM)
+            if 2 * np.sum(told) < len(told):
+                return Course(*best, np.zeros_like(told))
             better = q > best[0]
             for one, now in zip(best, (q, alpha, c, eta), strict=True):
                 one[better] = now[better]

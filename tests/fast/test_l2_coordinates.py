@@ -118,6 +118,24 @@ def test_entries_clipped_late_are_edges(anew, monkeypatch):
     assert sum(anew) <= len(x) / 2
 
 
+def test_no_block_is_tried_after_one_that_left_its_bounds(monkeypatch):
+    """What is in vain is as short as it can be: a few steps of some of the samples."""
+    blocks, course = [], l2_coordinates.Coordinates._course
+
+    def seen(self, norm, last, block):
+        blocks.append(len(block.length))
+        return course(self, norm, last, block)
+
+    monkeypatch.setattr(l2_coordinates.Coordinates, "_course", seen)
+    monkeypatch.setattr(l2_coordinates, "BLOCK_ELEMENTS", 5 * 64)
+    net, x, y = trained()
+    assert_same(*both(net, x, y, L2(0.15)))
+    assert blocks == [5] * 12
+    monkeypatch.setattr(l2_coordinates, "ROOM", 0.5)
+    assert_same(*both(net, x, y, L2(0.15)))
+    assert blocks == [5] * 13
+
+
 def test_no_course_begins_inside_the_ball(monkeypatch):
     """It could not end: alpha stays one, and S grows."""
     monkeypatch.delattr(l2_coordinates.Coordinates, "_course")

@@ -460,3 +460,7 @@ def test_a_power_law_is_found(tmp_path):
     figure = flow_cost.draw(read)
     for axes, exponent in zip(figure.axes, ("1.50", "0.25"), strict=True):
         assert exponent in axes.get_legend_handles_labels()[1][1]
+        low, high = axes.get_ylim()
+        shown = axes.lines[0].get_ydata()
+        assert low < min(shown)
+        assert max(shown) < high
