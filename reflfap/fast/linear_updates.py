@@ -58,6 +58,9 @@ class LinearUpdates(NamedTuple):
         dZ, dZ_before = self.dZ(Z, target), self.dZ(Z_before, target)
         add_product(before.g, dZ, dZ_before, self.net.W)
         add_product(R, dZ, dZ_before, self.G)
+        if self.net.slope == 0:  # then a sum that ends at zero would be rounding, not zero
+            none = ~np.any(dZ, axis=1)
+            before.g[none], R[none] = 0, 0
         return Point(self._margins(Z, target), before.g, (Z0, Z, R))
 
     def _margins(self, Z: Array, target: Array) -> Array:

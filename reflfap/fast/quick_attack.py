@@ -35,9 +35,9 @@ def attack_network(
 
     On the host the network follows each path by updates, in L2 in coordinates where it has few
     units, as many chunks at once as BLAS has threads. Elsewhere, or where the squares of its
-    weights leave float32, it is evaluated by products. Memory besides x and the result: W twice,
-    and about ten chunks a thread. Raises as `attack` does, InputError for targets other than +1 and
-    -1 too.
+    weights leave float32, it is evaluated by products. Memory besides x and the result: W three
+    times, and about fifteen chunks a thread. Raises as `attack` does, InputError for targets other
+    than +1 and -1 too.
     """
     checks.samples_and_labels(x, target, net.W.shape[1])
     run = partial(

@@ -10,8 +10,8 @@ from reflfap import attacks, onehidden
 from reflfap.attacks import L2, LInf
 from reflfap.errors import NonFiniteError
 from reflfap.fast import l2_coordinates
-from reflfap.fast.l2_coordinates import FIRST, coordinates
-from reflfap.fast.linear_updates import linear_updates
+from reflfap.fast.l2_coordinates import FIRST, OnSphere, coordinates
+from reflfap.fast.linear_updates import LinearUpdates, linear_updates
 
 STEPS = 40
 
@@ -132,8 +132,11 @@ def test_no_block_is_tried_after_one_that_left_its_bounds(monkeypatch):
     assert_same(*both(net, x, y, L2(0.15)))
     assert blocks == [5] * 12
     monkeypatch.setattr(l2_coordinates, "ROOM", 0.5)
+    steps, update = [], l2_coordinates.add_product
+    monkeypatch.setattr(l2_coordinates, "add_product", lambda *a: (steps.append(1), update(*a)))
     assert_same(*both(net, x, y, L2(0.15)))
     assert blocks == [5] * 13
+    assert len(steps) == 1
 
 
 def test_no_course_begins_inside_the_ball(monkeypatch):
@@ -176,6 +179,45 @@ def test_the_slack_bounds_what_turning_units_change(seed, turned):
     )
 
 
+def block(net, Z0, Z):
+    """One sample that has come so far, with target +1 and one input that is no real edge."""
+    on = net.a[None]
+    R = np.where(Z > 0, on, net.slope * on) @ (net.W @ net.W.T)
+    one, edge = np.ones(1, Z.dtype), np.zeros((1, 1), Z.dtype)
+    return OnSphere(Z0, Z, R, on, one, one, edge.astype(int), edge, edge - np.inf, edge + np.inf)
+
+
+def test_the_pattern_is_that_of_the_gradient():
+    """Near a kink Z0 + (Z - Z0) may round to the other side, where R has not been."""
+    net = trained(dtype="float32")[0]
+    Z = np.ones((1, 64), dtype="float32")
+    Z0 = 0.5 * Z
+    Z0[0, 0], Z[0, 0] = -0.13823684, 5.635e-9
+    assert Z0[0, 0] + (Z[0, 0] - Z0[0, 0]) <= 0
+    course = coordinates(linear_updates(net))._course(L2(1.0), FIRST + 1, block(net, Z0, Z))
+    assert abs(course.c[0, 0]) == pytest.approx(abs(course.c[0, 1]), rel=1e-6)
+
+
+def test_an_infinite_margin_is_none():
+    """It would be the best."""
+    net = trained(dtype="float32")[0]
+    Z = np.full((1, 64), 1e38, dtype="float32") * np.sign(net.a)
+    model = coordinates(linear_updates(net._replace(a=10 * net.a)))
+    with np.errstate(all="ignore"):
+        course = model._course(L2(1.0), FIRST + 2, block(model.updates.net, Z, Z))
+    assert not course.bounded.any()
+
+
+def test_lengths_hold_where_the_weights_have_no_digits_left(anew):
+    """A large common part of the weights cancels in dZ . R and in c . W l."""
+    net, x, y = trained(dtype="float32")
+    net = net._replace(W=net.W + np.float32(500 / np.sqrt(600)))
+    _, got = both(net, x + np.float32(0.03), y, L2(0.15), 100)
+    reached = np.linalg.norm((got.x - x - np.float32(0.03)).astype("float64"), axis=1)
+    assert reached.max() <= 0.15 * (1 + 2e-5)
+    assert sum(anew) > 0
+
+
 def test_other_attacks_are_those_by_updates(anew):
     """In another norm, with few steps, or from a start: bitwise."""
     net, x, y = make_problem(dim=40, hidden=8, n=9)
@@ -199,6 +241,37 @@ def test_samples_that_do_not_move():
         expected, got = both(one, x, y, norm)
         assert_same(expected, got)
         assert np.array_equal(got.x, x)
+
+
+def test_a_margin_that_is_infinite_for_a_step_is_looked_at(anew, monkeypatch):
+    """Though it is finite after the first steps: the updates look at each step, and raise."""
+    points, follow = [], LinearUpdates.follow
+
+    def once(self, before, move, target):
+        points.append(follow(self, before, move, target))
+        return points[-1]._replace(q=points[-1].q * (np.inf if len(points) == 2 else 1))
+
+    monkeypatch.setattr(LinearUpdates, "follow", once)
+    net, x, y = trained()
+    attacks.attack(coordinates(linear_updates(net)), x, y, L2(0.15), steps=STEPS)
+    assert anew == [len(x)]
+
+
+def test_an_error_of_some_names_the_row_of_all(monkeypatch):
+    """Those attacked anew have rows of their own, so the whole chunk is asked."""
+    seen = []
+
+    def climb(how, x0, target, offset, start=None):
+        seen.append(len(x0))
+        raise NonFiniteError(f"sample {offset} of {len(x0)}")
+
+    monkeypatch.setattr(l2_coordinates, "climb", climb)
+    monkeypatch.setattr(l2_coordinates, "TURNS", 0.0)
+    net, x, y = trained()
+    with pytest.raises(NonFiniteError, match=f"of {len(x)}"):
+        attacks.attack(coordinates(linear_updates(net)), x, y, L2(0.15), steps=STEPS, chunk=99)
+    assert len(seen) == 2
+    assert seen[0] < seen[1] == len(x)
 
 
 def test_what_is_not_finite_is_named():

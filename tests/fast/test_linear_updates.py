@@ -41,6 +41,18 @@ def test_same_attack_as_by_evaluation(norm, seed, dim, n, bounded):
     assert np.array_equal(got.zero_gradient, expected.zero_gradient)
 
 
+@given(seed=st.integers(0, 10**6), dim=st.integers(2, 9))
+def test_without_a_slope_a_gradient_ends_at_zero(seed, dim):
+    """(W1) allows slope 0. Where the last unit turns off, no rounding is left to follow."""
+    net, x, y = make_problem(seed, dim=dim, n=9, hidden=4, data="uniform")
+    net = net._replace(slope=0.0)
+    norm, margin = attacks.L2(3.0, 2.0), partial(onehidden.margin_gradient, net)
+    expected = attacks.attack(margin, x, y, norm, steps=STEPS)
+    got = attack_network(net, x, y, norm, steps=STEPS)
+    assert got.margin == pytest.approx(expected.margin, rel=1e-9, abs=1e-9)
+    assert np.array_equal(got.zero_gradient, expected.zero_gradient)
+
+
 @EACH_NORM
 def test_as_near_to_double_precision_as_evaluation(norm):
     """Both attacks in float32 against the same in float64: the updates' median distance is that of
