@@ -20,11 +20,10 @@ from reflfap import onehidden
 from reflfap.attacks import CHUNK_ELEMENTS, L0, L2, LInf, LInfSign, attack
 from reflfap.data_loaders import artificial as data
 from reflfap.fast.l2_coordinates import coordinates
-from reflfap.fast.linear_updates import CHUNK_ELEMENTS as UPDATED
-from reflfap.fast.linear_updates import linear_updates
+from reflfap.fast.linear_updates import in_cache, linear_updates
 from reflfap.fast.quick_attack import attack_network
 from reflfap.losses import EXPONENTIAL
-from reflfap.machine import blas_threads, keep_freed_memory
+from reflfap.machine import keep_freed_memory
 from reflfap.rng import stream
 from reflfap.training.flow import flow, released_time
 
@@ -86,12 +85,10 @@ def main():
         )
     updates = linear_updates(net)
 
-    def by(model):
-        chunk = {"chunk": UPDATED // DIM, "workers": blas_threads()}
-        return attack(
-            model, noise[:FEW], target[:FEW], PAPER, steps=LONG, low=-1.0, high=1.0, **chunk
-        )
-
+    few = partial(
+        attack, x=noise[:FEW], target=target[:FEW], norm=PAPER, steps=LONG, low=-1.0, high=1.0
+    )
+    by = partial(in_cache, few, net=net)
     times = paired(partial(by, coordinates(updates)), partial(by, updates), runs=5)
     print(
         f"{PAPER}, {FEW} samples, {LONG} steps: in coordinates {times.a:.2f} s, by updates "

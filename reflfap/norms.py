@@ -162,6 +162,10 @@ def row_peaks(x: Array) -> Array:
 
 
 def row_norms(x: Array) -> Array:
-    """||x_n||_2, (n,), as inner products: one pass, no temporary of the size of x."""
-    xp = namespace(x)
-    return xp.sqrt((x[:, None, :] @ x[:, :, None])[:, 0, 0])
+    """||x_n||_2, (n,)."""
+    return namespace(x).sqrt(row_products(x, x))
+
+
+def row_products(a: Array, b: Array) -> Array:
+    """<a_n, b_n>, (n,), of rows (n, k): one pass, no temporary of their size."""
+    return (a[:, None, :] @ b[:, :, None])[:, 0, 0]

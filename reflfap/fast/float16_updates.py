@@ -20,7 +20,7 @@ import numpy as np
 from reflfap import checks
 from reflfap.attacks import Move, Perturbed, Point, attack
 from reflfap.backend import Array, namespace
-from reflfap.fast.linear_updates import CHUNK_ELEMENTS, add_product
+from reflfap.fast.linear_updates import add_product, in_cache
 from reflfap.float16 import (
     rounded,
     rounded_direction,
@@ -30,7 +30,6 @@ from reflfap.float16 import (
     unit_gradients,
 )
 from reflfap.losses import Loss
-from reflfap.machine import blas_threads
 from reflfap.monitor import SILENT, Monitor
 from reflfap.norms import Norm
 from reflfap.onehidden import Network
@@ -60,8 +59,7 @@ def attack_rounded(
     run = partial(attack, x=x, target=target, norm=norm, steps=steps, low=low, high=high)
     if namespace(x) is not np:
         return run(partial(rounded_margin_gradient, net, loss), monitor=monitor)
-    chunk = max(1, CHUNK_ELEMENTS // max(net.W.shape))
-    return run(rounded_updates(net, loss), chunk=chunk, workers=blas_threads(), monitor=monitor)
+    return in_cache(run, rounded_updates(net, loss), net, monitor)
 
 
 class RoundedUpdates(NamedTuple):

@@ -35,7 +35,7 @@ from reflfap.attacks import Attack, Move, Perturbed, Point, climb, stepped
 from reflfap.backend import Array, slices
 from reflfap.errors import NonFiniteError
 from reflfap.fast.linear_updates import LinearUpdates, add_product
-from reflfap.norms import L2, row_norms, row_peaks
+from reflfap.norms import L2, row_norms, row_peaks, row_products
 
 INPUTS = 4
 """Inputs a unit from which it pays (measured)."""
@@ -109,9 +109,9 @@ class Coordinates(NamedTuple):
         norm, net = how.norm, self.updates.net
         if not isinstance(norm, L2) or how.steps <= FIRST or start is not None:
             return climb(how, x0, target, offset, start)
-        point, x, q_start, q_first, fit = self._first_steps(how, x0, target)
-        ranges = [one - x0 for one in (x, *how.limits)]
-        edge = self._edges(norm.radius, point, *ranges)
+        point, x, q_start, q_first, length, fit = self._first_steps(how, x0, target)
+        ranges, S0 = [one - x0 for one in (x, *how.limits)], norm.radius / length
+        edge = self._edges(S0[:, None], point.g, *ranges)
         fit &= (count := np.sum(edge, axis=1)) <= EDGES * x0.shape[1]
         rows = np.flatnonzero(fit)
         if len(rows) == 0:
@@ -120,9 +120,9 @@ class Coordinates(NamedTuple):
         most = max(1, count[rows].max())
         columns = np.argpartition(edge[rows], -most, axis=1)[:, -most:]
         eta0, there = ranges[0][rows], (one[rows[:, None], columns] for one in ranges)
-        on, S0 = net.a * target[rows, None], norm.radius / row_norms(point.g[rows])
         Z0, Z, R = (one[rows] for one in point.cache)
-        whole = OnSphere(Z0, Z, R, on, row_norms(eta0), S0, columns, *there)
+        on = net.a * target[rows, None]
+        whole = OnSphere(Z0, Z, R, on, row_norms(eta0), S0[rows], columns, *there)
         best = self._in_blocks(norm, how.steps, whole)
         rows, columns = rows[: len(best.q)], columns[: len(best.q)]
         x[rows] = x0[rows] + (best.alpha[:, None] * eta0[: len(rows)] + best.c @ net.W)
@@ -146,30 +146,28 @@ class Coordinates(NamedTuple):
 
     def _first_steps(
         self, how: Attack, x0: Array, target: Array
-    ) -> tuple[Point, Array, Array, Array, Array]:
-        """Where FIRST steps end, the margins at the start and the largest so far, (n,), and (n,)
-        bool which samples are on the sphere, with a gradient whose length dZ . R has; none if any
-        margin was not finite."""
+    ) -> tuple[Point, Array, Array, Array, Array, Array]:
+        """Where FIRST steps end; the margins at the start and the largest so far, (n,); ||g||, or 1
+        for 0, (n,); and (n,) bool which samples are on the sphere, with a gradient whose length
+        dZ . R has; none if any margin was not finite."""
         point, x = self.updates.start(x0, target), x0
-        q_start = q_first = q_least = point.q
+        q_start = q_first = point.q
+        finite = np.isfinite(q_start).all()
         for _ in range(FIRST):
             move, *_ = stepped(how, x0, x, point.g, row_peaks(point.g), None)
             point, x = self.updates.follow(point, move, target), move.x
-            q_first, q_least = np.maximum(q_first, point.q), np.minimum(q_least, point.q)
+            q_first, finite = np.maximum(q_first, point.q), finite & np.isfinite(point.q).all()
         _, Z, R = point.cache
         length = row_norms(point.g)
         with np.errstate(over="ignore", invalid="ignore"):
-            found = np.sqrt(np.maximum(dots(self.updates.dZ(Z, target), R), 0))
+            found = np.sqrt(np.maximum(row_products(self.updates.dZ(Z, target), R), 0))
             fit = (move.keep < 1) & (length > 0) & (np.abs(found - length) <= DIGITS * length)
-        finite = np.isfinite(q_first).all() and np.isfinite(q_least).all()
-        return point, x, q_start, q_first, fit & finite
+        return point, x, q_start, q_first, np.where(length > 0, length, 1), fit & finite
 
-    def _edges(self, radius: float, point: Point, eta: Array, low: Array, high: Array) -> Array:
+    def _edges(self, S0: Array, g: Array, eta: Array, low: Array, high: Array) -> Array:
         """(n, d) bool: the entries of eta that may leave its range, of which 0 is inside."""
-        length = row_norms(point.g)[:, None]
-        reach = radius / np.where(length > 0, length, 1)
-        edge = ROOM * np.maximum(eta, reach * (point.g + self.slack)) > high
-        edge |= ROOM * np.minimum(eta, reach * (point.g - self.slack)) < low
+        edge = ROOM * np.maximum(eta, S0 * (g + self.slack)) > high
+        edge |= ROOM * np.minimum(eta, S0 * (g - self.slack)) < low
         return edge
 
     def _in_blocks(self, norm: L2, last: int, whole: OnSphere) -> Course:
@@ -195,9 +193,9 @@ class Coordinates(NamedTuple):
         best = -np.inf * alpha, alpha.copy(), c.copy(), eta.copy()
         bounded = alpha > 0
         for _ in range(FIRST, last):
-            size = dots(dZ, R)
+            size = row_products(dZ, R)
             along = stride / np.sqrt(size)
-            length = np.sqrt(squared + 2 * along * dots(dZ, V) + along**2 * size)
+            length = np.sqrt(squared + 2 * along * row_products(dZ, V) + along**2 * size)
             keep = np.minimum(radius / length, 1)
             alpha, S = keep * alpha, keep * (S + along)
             along, keep = along[:, None], keep[:, None]
@@ -207,12 +205,12 @@ class Coordinates(NamedTuple):
             linear = keep * (linear + along * g)
             eta = np.clip(keep * (eta + along * g), block.low, block.high)
             V = W_l + ((eta - linear)[:, None, :] @ weights)[:, 0, :]
-            squared = (alpha * block.length) ** 2 + dots(c, alpha[:, None] * V0 + W_l)
-            squared += dots(eta + linear, eta - linear)
+            squared = (alpha * block.length) ** 2 + row_products(c, alpha[:, None] * V0 + W_l)
+            squared += row_products(eta + linear, eta - linear)
             Z, dZ_before = block.Z0 + V, dZ
             dZ = np.where(Z > 0, on, off)
             add_product(R, dZ, dZ_before, self.updates.G)
-            q = dots(Z, dZ)
+            q = row_products(Z, dZ)
             turned = np.sum(dZ != first, axis=1)
             bounded &= (turned <= TURNS * len(net.W)) & (alpha + S / block.S0 <= ROOM)
             bounded &= np.isfinite(q)
@@ -222,11 +220,6 @@ class Coordinates(NamedTuple):
             for one, now in zip(best, (q, alpha, c, eta), strict=True):
                 one[better] = now[better]
         return Course(*best, bounded)
-
-
-def dots(a: Array, b: Array) -> Array:
-    """The inner products of rows, (n,), of a and b (n, k), without a temporary of their size."""
-    return (a[:, None, :] @ b[:, :, None])[:, 0, 0]
 
 
 def coordinates(updates: LinearUpdates) -> Coordinates:

@@ -16,13 +16,16 @@ Of L0 attacks a tie may choose another pixel, in float32 as against float64. Mad
 where passes over memory are cheap and products dear; a GPU has it the other way round.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
 
-from reflfap.attacks import Move, Point
+from reflfap.attacks import Model, Move, Perturbed, Point
 from reflfap.backend import Array
+from reflfap.machine import blas_threads
+from reflfap.monitor import SILENT, Monitor
 from reflfap.onehidden import Network, activation, activation_slope
 
 CHUNK_ELEMENTS = 2**20
@@ -77,6 +80,15 @@ class LinearUpdates(NamedTuple):
 def linear_updates(net: Network) -> LinearUpdates:
     """The model of a network on the host. Costs one product, 2 m^2 d, and a copy of W."""
     return LinearUpdates(net, np.ascontiguousarray(net.W.T), net.W @ net.W.T)
+
+
+def in_cache(
+    run: Callable[..., Perturbed], model: Model, net: Network, monitor: Monitor = SILENT
+) -> Perturbed:
+    """`run`, an `attacks.attack` but for its model, in chunks that stay in cache, as many at once
+    as BLAS has threads."""
+    chunk = max(1, CHUNK_ELEMENTS // max(net.W.shape))
+    return run(model, chunk=chunk, workers=blas_threads(), monitor=monitor)
 
 
 def add_product(total: Array, new: Array, old: Array, B: Array) -> None:

@@ -9,8 +9,7 @@ from reflfap import checks
 from reflfap.attacks import Perturbed, attack
 from reflfap.backend import Array, namespace
 from reflfap.fast.l2_coordinates import INPUTS, coordinates
-from reflfap.fast.linear_updates import CHUNK_ELEMENTS, linear_updates
-from reflfap.machine import blas_threads
+from reflfap.fast.linear_updates import in_cache, linear_updates
 from reflfap.monitor import SILENT, Monitor
 from reflfap.norms import Norm, row_peaks
 from reflfap.onehidden import Network, margin_gradient
@@ -45,7 +44,6 @@ def attack_network(
     )
     if namespace(x) is not np or not SQUARED[0] <= row_peaks(net.W).max() <= SQUARED[1]:
         return run(partial(margin_gradient, net), monitor=monitor)
-    chunk = max(1, CHUNK_ELEMENTS // max(net.W.shape))
     updates = linear_updates(net)
     model = coordinates(updates) if net.W.shape[1] >= INPUTS * net.W.shape[0] else updates
-    return run(model, chunk=chunk, workers=blas_threads(), monitor=monitor)
+    return in_cache(run, model, net, monitor)
