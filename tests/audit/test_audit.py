@@ -153,9 +153,8 @@ def sampled():
 
 
 def source_hash():
-    files = sorted(SOURCE.rglob("*"))
-    digests = [hashlib.sha256(one.read_bytes()).hexdigest() for one in files if one.is_file()]
-    return [one for file, one in zip(files, digests, strict=False) if file.suffix != ".pyc"]
+    files = (one for one in SOURCE.rglob("*") if one.is_file() and one.suffix != ".pyc")
+    return [hashlib.sha256(one.read_bytes()).hexdigest() for one in sorted(files)]
 
 
 def test_some_errors_are_noticed():
